@@ -1,0 +1,1 @@
+"""Axes of a grid: one file for each, found by core.registry."""

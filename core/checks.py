@@ -1,0 +1,107 @@
+"""What speaks against starting a run: impossible combinations (errors) and unusual values (warnings), by option."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from core import paths, presets, registry
+from core.errors import UserError
+from core.schema import unusual
+from core.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One finding.
+
+    Attributes:
+        key: The option to change ("training.max_steps").
+        text: A sentence: what is wrong and what to do.
+        severity: "error" keeps the run from starting, "warning" does not.
+    """
+
+    key: str
+    text: str
+    severity: Literal["error", "warning"]
+
+
+def problems(settings: Settings) -> list[Problem]:
+    """All findings; looks at the disk for paths but opens no model and reads no picture."""
+    return [*_errors(settings), *_warnings(settings)]
+
+
+def require_startable(settings: Settings) -> None:
+    """Raise the first error as a UserError."""
+    for problem in _errors(settings):
+        raise UserError(f"{problem.key}: {problem.text}")
+
+
+def _errors(settings: Settings) -> Iterator[Problem]:
+    if not settings.model.base:
+        yield Problem("model.base", "choose the model to start from.", "error")
+    elif not paths.resolve(settings.model.base).exists():
+        yield Problem("model.base", f"{settings.model.base} does not exist; check the path.", "error")
+    if settings.model.vae and not paths.resolve(settings.model.vae).exists():
+        yield Problem("model.vae", f"{settings.model.vae} does not exist; check the path or leave it empty.", "error")
+    if not settings.data.folders:
+        yield Problem("data.folders", "add at least one folder of pictures.", "error")
+    for folder in settings.data.folders:
+        if not paths.resolve(folder).is_dir():
+            yield Problem("data.folders", f"{folder} is not a folder; check the path.", "error")
+    yield from _contradictions(settings)
+
+
+def _contradictions(settings: Settings) -> Iterator[Problem]:
+    training, data, loss = settings.training, settings.data, settings.loss
+    if not training.max_steps and not training.max_epochs:
+        yield Problem("training.max_steps", "say how long to train: set the steps or the epochs.", "error")
+    if not training.learning_rate and not training.text_encoder_learning_rate:
+        yield Problem("training.learning_rate", "both learning rates are 0, so nothing would be trained.", "error")
+    if data.min_side > data.max_side:
+        yield Problem("data.min_side", "the shortest side is longer than the longest one; swap them.", "error")
+    if data.bucket_step > data.max_side:
+        yield Problem("data.bucket_step", "the step is larger than the longest side; make it smaller.", "error")
+    if data.bucket_step % 8:
+        yield Problem("data.bucket_step", "it must be a multiple of 8, the VAE's factor.", "error")
+    if loss.min_timestep > loss.max_timestep:
+        yield Problem("loss.min_timestep", "the first timestep lies after the last; swap them.", "error")
+    if training.max_steps and training.warmup_steps >= training.max_steps:
+        yield Problem("training.warmup_steps", "the warm-up would take the whole run; make it shorter.", "error")
+    for key, folder in registry.SETTINGS_FOLDERS.items():
+        value = presets.flat(settings)[folder]
+        if value not in registry.names(key):
+            yield Problem(folder, f"there is no '{value}'; choose from the menu.", "error")
+
+
+def _warnings(settings: Settings) -> Iterator[Problem]:
+    values = presets.flat(settings)
+    for entry in presets.entries(type(settings)).values():
+        text = unusual(entry, values[entry.key])
+        if text and is_visible(entry.key, values):
+            yield Problem(entry.key, f"{entry.option.label} is {values[entry.key]:g}: {text}.", "warning")
+    training = settings.training
+    if training.method == "full" and training.learning_rate > 2e-5 and settings.model.base[:8] != paths.SHIPPED:
+        yield Problem(
+            "training.learning_rate",
+            f"{training.learning_rate:g} is high for full fine-tuning; 1e-6 to 5e-6 is usual.",
+            "warning",
+        )
+    if not settings.sample.prompts and settings.sample.every_steps:
+        yield Problem("sample.prompts", "samples are asked for, but there is no prompt.", "warning")
+    if settings.validation.every_steps and not settings.validation.share:
+        yield Problem("validation.share", "nothing is held out, so over-training cannot be seen.", "warning")
+
+
+def is_visible(key: str, values: dict[str, object]) -> bool:
+    """Whether an option matters with these values: its visible-when holds and its component is the chosen one."""
+    entry = presets.entries().get(key)
+    if entry is None:
+        return True
+    if entry.owner:
+        folder, name = entry.owner.split(".")
+        if values.get(registry.SETTINGS_FOLDERS[folder]) != name:
+            return False
+    when = entry.option.when
+    return when is None or values.get(when[0]) in when[1]

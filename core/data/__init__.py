@@ -1,0 +1,1 @@
+"""Pictures and captions: index, buckets, splits, order, report. No torch here."""

@@ -1,0 +1,52 @@
+"""What the user asks of a running worker: stop, pause, save, sample; from commands.jsonl and from signals."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from core.runs import CommandReader
+
+
+class Control:
+    """The requests that wait to be served. Polled between steps; reads the disk at most five times a second.
+
+    Attributes:
+        stopping: The job should save and end.
+        paused: The training should wait.
+        save, sample: One of these is wanted now; whoever serves it sets it back.
+    """
+
+    def __init__(self, reader: CommandReader | None = None, clock: Callable[[], float] = time.monotonic) -> None:
+        self._reader = reader
+        self._clock = clock
+        self._last_poll = float("-inf")
+        self.stopping = False
+        self.paused = False
+        self.save = False
+        self.sample = False
+
+    def stop(self) -> None:
+        """Ask for a stop (a signal handler may call this)."""
+        self.stopping = True
+
+    def poll(self) -> None:
+        """Take in new commands."""
+        now = self._clock()
+        if self._reader is None or now - self._last_poll < 0.2:
+            return
+        self._last_poll = now
+        for command in self._reader.poll():
+            if command == "stop":
+                self.stopping = True
+            elif command in ("pause", "continue"):
+                self.paused = command == "pause"
+            elif command == "save":
+                self.save = True
+            elif command == "sample":
+                self.sample = True
+
+    def should_stop(self) -> bool:
+        """Poll and say whether to stop."""
+        self.poll()
+        return self.stopping

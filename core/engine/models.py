@@ -1,0 +1,179 @@
+"""The model in memory: its parts, loaded one by one as the job needs them."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+import xxhash
+from accelerate import init_empty_weights
+
+from core.engine.model_files import ModelSource, open_model
+from core.engine.safe_files import raw_bytes
+from core.errors import UserError
+from core.paths import resolve
+from core.settings import Settings
+
+
+def _make(part: str, config: dict[str, Any]) -> torch.nn.Module:
+    """An empty (meta) module of a part from its config."""
+    from diffusers import AutoencoderKL, UNet2DConditionModel
+    from transformers import CLIPTextConfig, CLIPTextModel
+
+    with init_empty_weights(include_buffers=False):
+        if part == "unet":
+            return UNet2DConditionModel.from_config(config)  # type: ignore[no-any-return]
+        if part == "vae":
+            return AutoencoderKL.from_config(config)  # type: ignore[no-any-return]
+        known = {k: v for k, v in config.items() if k not in ("architectures", "torch_dtype", "dtype", "_name_or_path")}
+        return CLIPTextModel(CLIPTextConfig(**known))
+
+
+def load_part(source: ModelSource, part: str, dtype: torch.dtype = torch.float32) -> torch.nn.Module:
+    """A part with its weights, on the CPU, in eval mode and frozen.
+
+    Raises UserError when the weights do not fit the part's config.
+    """
+    try:
+        module = _make(part, source.configs[part])
+    except (ValueError, TypeError, KeyError) as error:
+        raise UserError(f"{source.path}: the config of the {part} cannot be used ({error}).") from None
+    shapes = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
+    state = source.read(part, list(shapes), shapes)
+    module.load_state_dict({name: tensor.to(dtype) for name, tensor in state.items()}, assign=True)
+    module.requires_grad_(False)
+    return module.eval()
+
+
+@dataclass
+class Models:
+    """What a job works with. Parts are None until load() brings them, and after drop().
+
+    Attributes:
+        unet: diffusers' UNet2DConditionModel; latents (b, 4, h/8, w/8) -> the same.
+        vae: diffusers' AutoencoderKL; pixels (b, 3, h, w) in -1 ... 1.
+        text_encoder: transformers' CLIPTextModel.
+        tokenizer: transformers' CLIPTokenizer.
+    """
+
+    source: ModelSource
+    device: torch.device
+    vae_source: ModelSource | None = None
+    unet: Any = None
+    vae: Any = None
+    text_encoder: Any = None
+    tokenizer: Any = None
+    vae_fingerprint: str = ""
+    _dtypes: dict[str, torch.dtype] = field(default_factory=dict)
+
+    @property
+    def family(self) -> Any:
+        """The module of core.families."""
+        return self.source.family
+
+    @property
+    def vae_factor(self) -> int:
+        """Pixels per latent along a side."""
+        config = (self.vae_source or self.source).configs["vae"]
+        return int(2 ** (len(config["block_out_channels"]) - 1))
+
+    @property
+    def scaling_factor(self) -> float:
+        """What latents are multiplied by before the UNet sees them."""
+        return float((self.vae_source or self.source).configs["vae"].get("scaling_factor", 0.18215))
+
+    def load(self, *parts: str) -> None:
+        """Bring parts into memory and onto the device; those already there stay."""
+        for part in parts:
+            if part == "tokenizer" and self.tokenizer is None:
+                self.tokenizer = _tokenizer(self.source)
+            elif part != "tokenizer" and getattr(self, part) is None:
+                source = self.vae_source if part == "vae" and self.vae_source else self.source
+                module: Any = load_part(source, part)
+                if part == "vae":
+                    self.vae_fingerprint = fingerprint(module)
+                setattr(self, part, module.to(self.device, memory_format=torch.channels_last))
+
+    def drop(self, *parts: str) -> None:
+        """Free parts' memory."""
+        for part in parts:
+            setattr(self, part, None)
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+
+
+def _tokenizer(source: ModelSource) -> Any:
+    """The CLIP tokenizer, from files only."""
+    from transformers import CLIPTokenizer
+
+    folder = source.tokenizer_folder()
+    try:
+        return CLIPTokenizer.from_pretrained(str(folder), local_files_only=True)
+    except (OSError, ValueError) as error:
+        raise UserError(f"The tokenizer in {folder} cannot be read ({error}).") from None
+
+
+def fingerprint(module: torch.nn.Module) -> str:
+    """A hash of a module's weights: the same weights give the same text, whatever file they came from."""
+    digest = xxhash.xxh3_128()
+    for name, tensor in sorted(module.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(raw_bytes(tensor))
+    return digest.hexdigest()
+
+
+def pick_device(wish: str) -> torch.device:
+    """The device that a setting means; UserError when CUDA is asked for and not there."""
+    if wish == "cuda" or (wish == "auto" and torch.cuda.is_available()):
+        if not torch.cuda.is_available():
+            raise UserError(
+                "hardware.device = 'cuda', but torch finds no NVIDIA GPU here. See 'python3 main.py doctor'."
+            )
+        return torch.device("cuda")
+    return torch.device("cpu")
+
+
+def pick_precision(wish: str, device: torch.device) -> str:
+    """One of bf16, fp16, fp32 for a setting; auto takes what the hardware is fast at. UserError where impossible."""
+    if device.type == "cuda":
+        modern = torch.cuda.get_device_capability()[0] >= 8
+        if wish == "bf16" and not torch.cuda.is_bf16_supported():
+            raise UserError("training.precision = 'bf16', but this GPU has no bf16. Choose fp16.")
+        return wish if wish != "auto" else ("bf16" if modern else "fp16")
+    if wish == "fp16":
+        raise UserError("training.precision = 'fp16' needs an NVIDIA GPU. On the processor choose bf16 or fp32.")
+    return wish if wish != "auto" else ("bf16" if cpu_is_fast_at_bf16() else "fp32")
+
+
+def cpu_is_fast_at_bf16() -> bool:
+    """Whether the processor multiplies bf16 matrices in hardware (AMX or AVX-512 BF16)."""
+    for name in ("_is_amx_tile_supported", "_is_avx512_bf16_supported"):
+        with contextlib.suppress(Exception):
+            if getattr(torch.cpu, name)():
+                return True
+    return False
+
+
+def autocast(device: torch.device, precision: str) -> contextlib.AbstractContextManager[Any]:
+    """The context in which forward passes run in a precision."""
+    if precision == "fp32":
+        return contextlib.nullcontext()
+    return torch.autocast(device.type, torch.bfloat16 if precision == "bf16" else torch.float16)
+
+
+def open_models(settings: Settings, device: torch.device) -> Models:
+    """The base model of the settings, nothing loaded yet."""
+    source = open_model(resolve(settings.model.base), settings.model.family)
+    vae_source = open_vae(settings.model.vae, source) if settings.model.vae else None
+    return Models(source, device, vae_source)
+
+
+def open_vae(text: str, base: ModelSource) -> ModelSource:
+    """A VAE from a whole model, a diffusers VAE folder or a lone VAE file."""
+    from core.engine.vae_files import open_lone_vae
+
+    path = resolve(text)
+    lone = open_lone_vae(path, base)
+    return lone or open_model(path)

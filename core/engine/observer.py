@@ -1,0 +1,113 @@
+"""Looks at the model while it is trained: the stable loss and the samples, without touching the training's draws."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import torch
+
+from core import events as ev
+from core.engine.control import Control
+from core.engine.models import Models, autocast
+from core.engine.noise import NoiseSchedule
+from core.engine.prepare import Prepared
+from core.engine.sample import Drawing
+from core.engine.stable_loss import StableLoss
+from core.engine.text_states import Conditioning, TextStates, encode
+from core.errors import Stopped
+from core.grid import CellPlan
+from core.infotext import parameters, save_picture
+from core.runs import Run
+from core.settings import Settings
+
+
+class Observer:
+    """Measures and samples the present weights.
+
+    Attributes:
+        data: The pictures; the held-out ones are measured as "validation", the probe as "train".
+    """
+
+    def __init__(
+        self, run: Run, settings: Settings, models: Models, data: Prepared, precision: str, trains_text: bool
+    ) -> None:
+        self.data = data
+        self._run = run
+        self._settings = settings
+        self._models = models
+        self._precision = precision
+        self._texts = None if trains_text else TextStates(models, precision)
+        schedule = NoiseSchedule.from_config(models.source.configs["scheduler"], models.device)
+        page = settings.validation
+        self._ruler = StableLoss(schedule, page.seed, page.timestep_buckets, page.repeats, batch=16)
+
+    def _text_states(self, captions: list[str]) -> Conditioning:
+        """Conditioning by the text encoder as it is now."""
+        if self._texts is not None:
+            return self._texts.get(captions)
+        with torch.no_grad():
+            return encode(self._models, captions, self._precision)
+
+    def _predict(self, noisy: torch.Tensor, timesteps: torch.Tensor, states: Conditioning) -> torch.Tensor:
+        with autocast(self._models.device, self._precision):
+            predicted: torch.Tensor = self._models.unet(noisy, timesteps, **states, return_dict=False)[0]
+        return predicted
+
+    def measure(self, step: int) -> Iterator[ev.Event]:
+        """The stable loss of the train probe and of the held-out pictures."""
+        scale = self._models.scaling_factor
+        for split, items in (("train", self.data.probe), ("validation", self.data.validation)):
+            if not items:
+                continue
+            began = time.monotonic()
+            probes = self.data.probes(items, self._settings, scale)
+            found = self._ruler.measure(probes, self._predict, self._text_states, self._models.device)
+            yield ev.Evaluated(
+                step=step,
+                split=split,
+                loss=found.loss,
+                buckets=found.buckets,
+                duration=round(time.monotonic() - began, 3),
+            )
+
+    def sample(self, step: int, control: Control) -> Iterator[ev.Event]:
+        """Draw the sample prompts; a wish to stop leaves the rest undrawn."""
+        requests = self.requests()
+        if not requests:
+            yield ev.Message(level="warning", text="There is no sample prompt in the settings.", step=step)
+            return
+        self._models.load("vae")
+        drawing = Drawing(self._models, self._text_states, self._precision, control.should_stop)
+        yield ev.Progress(phase="sample", done=0, total=len(requests))
+        try:
+            for index, image in drawing.draw(requests, batch=8):
+                request = requests[index]
+                path = self._run.samples_path / f"step{step:08d}-{index:02d}.png"
+                text = parameters(request, {"Model": f"{self._run.name} step {step}"})
+                save_picture(path, image, text)
+                relative = path.relative_to(self._run.path).as_posix()
+                yield ev.Sample(step=step, path=relative, prompt=request.prompt, seed=request.seed, index=index)
+        except Stopped:
+            return
+
+    def requests(self) -> list[CellPlan]:
+        """The sample prompts as drawing requests; sizes are rounded to what the model can draw."""
+        page, side = self._settings.sample, self._settings.data.resolution
+        multiple = self._models.vae_factor * 2 ** (len(self._models.source.configs["unet"]["block_out_channels"]) - 1)
+        width, height = (max(multiple, (size or side) // multiple * multiple) for size in (page.width, page.height))
+        return [
+            CellPlan(
+                checkpoint="",
+                prompt=prompt,
+                negative=page.negative,
+                seed=page.seed + number,
+                cfg=page.cfg,
+                steps=page.steps,
+                sampler=page.sampler,
+                width=width,
+                height=height,
+            )
+            for number, prompt in enumerate(page.prompts)
+            if prompt.strip()
+        ]

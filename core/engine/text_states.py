@@ -1,0 +1,72 @@
+"""Text encoder outputs: kept for captions that come again while the encoder is frozen, fresh when it is trained."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Any
+
+import torch
+
+from core.engine.models import Models, autocast
+
+Conditioning = dict[str, torch.Tensor]
+
+
+class TextStates:
+    """Conditioning of captions by a frozen text encoder; the least recently used ones give way.
+
+    Attributes:
+        models: Needs text_encoder and tokenizer.
+        limit_bytes: Memory for kept states.
+    """
+
+    def __init__(self, models: Models, precision: str, limit_bytes: int = 512 << 20) -> None:
+        self._models = models
+        self._precision = precision
+        self._limit = limit_bytes
+        self._kept: OrderedDict[str, Conditioning] = OrderedDict()
+        self._bytes = 0
+
+    def get(self, captions: list[str]) -> Conditioning:
+        """Conditioning of a batch of captions, on the models' device."""
+        missing = [caption for caption in dict.fromkeys(captions) if caption not in self._kept]
+        fresh = dict(zip(missing, self._encode(missing), strict=True)) if missing else {}
+        found = []
+        for caption in captions:
+            if caption in self._kept:
+                self._kept.move_to_end(caption)
+                found.append(self._kept[caption])
+            else:
+                found.append(fresh[caption])
+        for caption, state in fresh.items():
+            self._keep(caption, state)
+        return {name: torch.stack([state[name] for state in found]) for name in found[0]}
+
+    def _keep(self, caption: str, state: Conditioning) -> None:
+        self._kept[caption] = state
+        self._bytes += _size(state)
+        while self._bytes > self._limit and len(self._kept) > 1:
+            _, old = self._kept.popitem(last=False)
+            self._bytes -= _size(old)
+
+    @torch.no_grad()
+    def _encode(self, captions: list[str]) -> list[Conditioning]:
+        return split(encode(self._models, captions, self._precision))
+
+
+def _size(state: Conditioning) -> int:
+    return sum(tensor.numel() * tensor.element_size() for tensor in state.values())
+
+
+def encode(models: Models, captions: list[str], precision: str) -> Conditioning:
+    """Conditioning of captions by the present text encoder, with gradients where it is trained."""
+    tokens = models.family.tokenize(models, captions).to(models.device)
+    with autocast(models.device, precision):
+        states: Any = models.family.encode_tokens(models.text_encoder, tokens)
+    return {name: tensor.float() for name, tensor in states.items()}
+
+
+def split(batch: Conditioning) -> list[Conditioning]:
+    """One conditioning for each row of a batch; copies, so that a kept row does not hold its whole batch."""
+    count = len(next(iter(batch.values())))
+    return [{name: tensor[i].clone() for name, tensor in batch.items()} for i in range(count)]

@@ -1,0 +1,309 @@
+"""Everything a worker can say: a tagged union of events, one JSON object a line in events.jsonl."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any, Union
+
+import msgspec
+
+
+def _snake(name: str) -> str:
+    """Tag of an event class: StateSaved -> state_saved."""
+    return "".join(("_" if c.isupper() and i else "") + c.lower() for i, c in enumerate(name))
+
+
+class Event(msgspec.Struct, tag_field="type", tag=_snake, kw_only=True, omit_defaults=True):
+    """Base of all events. `time` is the wall clock in seconds since 1970, filled in when the event is written."""
+
+    time: float = 0.0
+
+
+class Started(Event):
+    """The training loop is ready to run (again).
+
+    Attributes:
+        step: Steps done before; more than 0 when the run goes on from a saved state. Readers drop later points.
+        images_per_step: Effective batch: batch size x accumulation x processes.
+        trainable, parameters: Counts of trained weights and of all weights of the parts that are trained.
+    """
+
+    step: int
+    total_steps: int
+    steps_per_epoch: float
+    images_per_step: int
+    pictures: int
+    validation_pictures: int
+    trainable: int
+    parameters: int
+    device: str
+    precision: str
+    version: str = ""
+
+
+class Progress(Event):
+    """How far a phase is: "index", "cache", "load", "evaluate", "sample", "save", "grid"."""
+
+    phase: str
+    done: int
+    total: int
+    text: str = ""
+
+
+class Step(Event, gc=False):
+    """One change of the weights. It can hold no circle, so the garbage collector leaves its millions alone.
+
+    Attributes:
+        loss: Mean training loss over the effective batch; noisy by nature.
+        rates: Learning rate of each group of weights ("unet", "text_encoder").
+        images: Pictures seen since the run began.
+        speed: Pictures per second, training only.
+        grad_norm: Length of the gradient before clipping.
+        seconds: Seconds that the run has worked in all, pauses left out.
+    """
+
+    step: int
+    loss: float
+    rates: dict[str, float]
+    images: int
+    epoch: float
+    speed: float
+    grad_norm: float
+    seconds: float
+
+
+class Evaluated(Event):
+    """Stable loss of one split ("train" or "validation") at a step; `buckets` from little noise to much."""
+
+    step: int
+    split: str
+    loss: float
+    buckets: list[float]
+    duration: float
+
+
+class Gpu(msgspec.Struct, kw_only=True):
+    """One GPU's reading; -1 where the card does not say."""
+
+    index: int
+    name: str
+    vram_bytes: int
+    vram_total_bytes: int
+    watts: float = -1.0
+    celsius: float = -1.0
+    utilisation: float = -1.0
+
+
+class Telemetry(Event):
+    """Sensors of the machine at a step.
+
+    Attributes:
+        kwh: Energy of the run so far (all GPUs, plus the constant for the rest of the machine).
+        energy_source: "counter" (NVML's energy counter), "power" (integrated power), "constant" (only the constant
+            that the user set), "none" (nothing measures it).
+        cost: kwh times the price; in `currency`.
+    """
+
+    step: int
+    seconds: float
+    gpus: list[Gpu]
+    cpu_percent: float
+    ram_bytes: int
+    ram_total_bytes: int
+    worker_bytes: int
+    kwh: float = 0.0
+    energy_source: str = "none"
+    cost: float = 0.0
+    currency: str = ""
+
+
+class Checkpoint(Event):
+    """A model that other programs can load was written; `path` is relative to the run folder."""
+
+    step: int
+    path: str
+    bytes: int
+
+
+class StateSaved(Event):
+    """The state for a resume was written."""
+
+    step: int
+    path: str
+
+
+class Sample(Event):
+    """A picture was drawn during the training; `path` is relative to the run folder."""
+
+    step: int
+    path: str
+    prompt: str
+    seed: int
+    index: int
+
+
+class Message(Event):
+    """Something to tell the user that ends nothing; `level` is "info" or "warning"."""
+
+    text: str
+    level: str = "info"
+    step: int = -1
+
+
+class Paused(Event):
+    """The training waits for the command "continue"."""
+
+    step: int
+
+
+class Continued(Event):
+    """The training goes on after a pause."""
+
+    step: int
+
+
+class Ended(Event):
+    """The last event of a worker: state "finished", "stopped" or "failed"; `text` says why it failed."""
+
+    state: str
+    step: int = 0
+    text: str = ""
+
+
+class Cell(Event):
+    """A picture of a grid was made; x, y, z are indices into the axes' values; `path` is relative to the job."""
+
+    index: int
+    total: int
+    path: str
+    x: int
+    y: int
+    z: int
+    seed: int
+    labels: list[str]
+    parameters: str
+
+
+class GridMade(Event):
+    """A whole grid picture was written; one for each value of z."""
+
+    path: str
+    z: int
+
+
+AnyEvent = Union[  # noqa: UP007  msgspec needs the union as a value
+    Started,
+    Progress,
+    Step,
+    Evaluated,
+    Telemetry,
+    Checkpoint,
+    StateSaved,
+    Sample,
+    Message,
+    Paused,
+    Continued,
+    Ended,
+    Cell,
+    GridMade,
+]
+
+_decoder = msgspec.json.Decoder(AnyEvent)
+_encoder = msgspec.json.Encoder()
+
+
+def encode(event: Event) -> bytes:
+    """One line, with its newline. Numbers that JSON cannot hold (nan) become null and read back as nan."""
+    return _encoder.encode(event) + b"\n"
+
+
+def decode(line: bytes) -> AnyEvent | None:
+    """The event of a line; None for a line that is damaged or of a type that this version does not know."""
+    try:
+        event: AnyEvent = _decoder.decode(line)
+        return event
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return _decode_with_nan(line)
+
+
+def _decode_with_nan(line: bytes) -> AnyEvent | None:
+    """A diverged run writes nan as null; give it back as nan."""
+    try:
+        raw: Any = msgspec.json.decode(line)
+        if isinstance(raw, dict) and raw.get("type") in ("step", "evaluated"):
+            for key in ("loss", "grad_norm"):
+                if key in raw and raw[key] is None:
+                    raw[key] = float("nan")
+            if "buckets" in raw:
+                raw["buckets"] = [float("nan") if b is None else b for b in raw["buckets"]]
+            event: AnyEvent = msgspec.convert(raw, AnyEvent)
+            return event
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        pass
+    return None
+
+
+def decode_block(block: bytes) -> list[AnyEvent]:
+    """Events of a block of whole lines; the fast way for long files, line by line where a line is damaged."""
+    try:
+        return _decoder.decode_lines(block)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        events = (decode(line) for line in block.split(b"\n") if line.strip())
+        return [event for event in events if event is not None]
+
+
+class Writer:
+    """Appends events to a file; each line is written whole and at once, so that readers never wait for a buffer."""
+
+    def __init__(self, path: Path) -> None:
+        """Open for appending; a line that a killed worker left unfinished is ended first."""
+        torn = False
+        if path.exists() and path.stat().st_size:
+            with path.open("rb") as old:
+                old.seek(-1, 2)
+                torn = old.read(1) != b"\n"
+        self._file = path.open("ab", buffering=0)
+        if torn:
+            self._file.write(b"\n")
+
+    def write(self, event: Event) -> None:
+        """Append an event with the present time."""
+        if not event.time:
+            event.time = round(time.time(), 3)
+        self._file.write(encode(event))
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+class Follower:
+    """Reads what a growing file has got since the last call; bytes are kept until their newline arrives."""
+
+    def __init__(self, path: Path, block_bytes: int = 1 << 20) -> None:
+        self.path = path
+        self.position = 0
+        self._rest = b""
+        self._block_bytes = block_bytes
+
+    def read(self) -> list[AnyEvent]:
+        """The new events of at most one block ([] when there are none, or the file does not exist yet)."""
+        try:
+            with self.path.open("rb") as file:
+                file.seek(self.position)
+                data = file.read(self._block_bytes)
+        except FileNotFoundError:
+            return []
+        self.position += len(data)
+        data = self._rest + data
+        cut = data.rfind(b"\n") + 1
+        self._rest = data[cut:]
+        return decode_block(data[:cut]) if cut else []
+
+    def behind(self) -> int:
+        """Bytes of the file that were not read yet."""
+        try:
+            return max(0, self.path.stat().st_size - self.position)
+        except FileNotFoundError:
+            return 0

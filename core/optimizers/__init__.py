@@ -1,0 +1,1 @@
+"""Optimizers: one file for each, found by core.registry."""

@@ -1,0 +1,70 @@
+"""What the settings mean before anything starts: steps, epochs, pictures seen, checkpoints, disk."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from core.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """A run in numbers. None where the number of pictures is not known yet.
+
+    Attributes:
+        images_per_step: Effective batch.
+        steps: Planned steps.
+        steps_per_epoch: Steps in which every training picture is seen once.
+        checkpoints: How many are saved, the last one included.
+    """
+
+    images_per_step: int
+    steps: int | None
+    epochs: float | None
+    steps_per_epoch: float | None
+    images: int | None
+    checkpoints: int | None
+
+
+def effective_batch(settings: Settings) -> int:
+    """Pictures per change of the weights."""
+    training = settings.training
+    return training.batch_size * training.accumulation * settings.hardware.processes
+
+
+def total_steps(settings: Settings, batches_per_epoch: int | None) -> int | None:
+    """Planned steps; `batches_per_epoch` counts batches of all processes together, None while it is unknown."""
+    training = settings.training
+    limits = []
+    if training.max_steps:
+        limits.append(training.max_steps)
+    if training.max_epochs:
+        if batches_per_epoch is None:
+            return training.max_steps or None
+        per_step = training.accumulation * settings.hardware.processes
+        limits.append(math.ceil(training.max_epochs * batches_per_epoch / per_step))
+    return min(limits) if limits else None
+
+
+def outlook(settings: Settings, pictures: int | None, batches_per_epoch: int | None) -> Outlook:
+    """The numbers that the settings lead to; `pictures` are those trained on, without the held-out ones."""
+    batch = effective_batch(settings)
+    steps = total_steps(settings, batches_per_epoch)
+    per_epoch = None
+    if batches_per_epoch:
+        per_epoch = batches_per_epoch / (settings.training.accumulation * settings.hardware.processes)
+    saves = None
+    if steps:
+        every = settings.output.save_every_steps
+        saves = math.ceil(steps / every) if every else 1
+        if settings.output.save_every_epochs and per_epoch:
+            saves += int(steps / (per_epoch * settings.output.save_every_epochs))
+    return Outlook(
+        images_per_step=batch,
+        steps=steps,
+        epochs=steps / per_epoch if steps and per_epoch else None,
+        steps_per_epoch=per_epoch,
+        images=steps * batch if steps else None,
+        checkpoints=saves,
+    )

@@ -1,0 +1,75 @@
+"""Numbers as people write them (1e-6, 4k, 2h, 24GiB) and as people read them."""
+
+from __future__ import annotations
+
+import re
+
+_FACTORS = {
+    "": 1.0,
+    "k": 1e3,
+    "m": 1e6,
+    "g": 1e9,
+    "%": 0.01,
+    "s": 1.0,
+    "min": 60.0,
+    "h": 3600.0,
+    "d": 86400.0,
+    "b": 1.0,
+    "kb": 1e3,
+    "mb": 1e6,
+    "gb": 1e9,
+    "tb": 1e12,
+    "kib": 2.0**10,
+    "mib": 2.0**20,
+    "gib": 2.0**30,
+    "tib": 2.0**40,
+}
+_NUMBER = re.compile(r"^\s*([-+]?(?:\d[\d_,\u202f\u00a0 ]*)?(?:\.\d*)?(?:[eE][-+]?\d+)?)\s*([a-zA-Z%]*)\s*$")
+
+
+def parse_number(text: str) -> float:
+    """Read a number with an optional suffix: "1e-6", "12,000", "4k", "2h" (seconds), "24GiB" (bytes), "10 %".
+
+    Raises ValueError with a sentence for people.
+    """
+    match = _NUMBER.match(text)
+    suffix = match.group(2).lower() if match else ""
+    if match is None or not match.group(1) or suffix not in _FACTORS:
+        raise ValueError(f"'{text.strip()}' is not a number; write it like 1500, 1e-6, 4k, 2h or 24GiB")
+    digits = re.sub(r"[_,\u202f\u00a0 ]", "", match.group(1))
+    try:
+        return float(digits) * _FACTORS[suffix]
+    except ValueError:
+        raise ValueError(f"'{text.strip()}' is not a number") from None
+
+
+def show_number(value: float) -> str:
+    """Short and exact: 1e-06 as 1e-6, 1200 as 1,200, 0.5 as 0.5."""
+    if isinstance(value, int) or (float(value).is_integer() and abs(value) < 1e15):
+        return f"{int(value):,}"
+    text = f"{value:.6g}"
+    return re.sub(r"e([-+])0*(\d)", lambda m: "e" + ("-" if m.group(1) == "-" else "") + m.group(2), text)
+
+
+def show_seconds(seconds: float) -> str:
+    """A duration in the two largest units: "3 d 4 h", "2 h 05 min", "1 min 20 s", "4 s"."""
+    whole = round(seconds)
+    days, rest = divmod(whole, 86400)
+    hours, rest = divmod(rest, 3600)
+    minutes, left = divmod(rest, 60)
+    if days:
+        return f"{days} d {hours} h"
+    if hours:
+        return f"{hours} h {minutes:02d} min"
+    if minutes:
+        return f"{minutes} min {left:02d} s"
+    return f"{left} s"
+
+
+def show_bytes(count: float) -> str:
+    """Bytes with a binary unit: "512 MiB", "21.3 GiB"."""
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if abs(count) < 1024 or unit == "GiB":
+            return f"{count:.0f} {unit}" if unit in ("B", "KiB") or count >= 100 else f"{count:.1f} {unit}"
+        count /= 1024
+    raise AssertionError("unreachable")

@@ -1,0 +1,55 @@
+"""A file in a component folder is a choice in the menus: finds components, so that no list is kept by hand.
+
+A component folder is a package under core ("methods", "optimizers", "schedules", "weightings", "axes", "families",
+"samplers"). Each of its modules is one component; its name is the file's name. A module says LABEL and HELP, may say
+ORDER (a number, for the menu) and may hold a class Options(Section): its own table in the settings.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from functools import cache
+from types import ModuleType
+from typing import Any
+
+from core.errors import UserError
+
+#: Component folders whose Options classes become tables of the settings, and the option that chooses among them.
+SETTINGS_FOLDERS = {
+    "methods": "training.method",
+    "optimizers": "training.optimizer",
+    "schedules": "training.schedule",
+    "weightings": "loss.weighting",
+}
+
+
+@cache
+def components(folder: str) -> dict[str, ModuleType]:
+    """All components of a folder by name, in the order of their menu."""
+    package = importlib.import_module(f"core.{folder}")
+    found = [
+        importlib.import_module(f"core.{folder}.{module.name}")
+        for module in pkgutil.iter_modules(package.__path__)
+        if not module.name.startswith("_")
+    ]
+    found.sort(key=lambda module: (getattr(module, "ORDER", 100), module.__name__))
+    return {module.__name__.rsplit(".", 1)[1]: module for module in found}
+
+
+def names(folder: str) -> list[str]:
+    """Names of a folder's components in the order of their menu."""
+    return list(components(folder))
+
+
+def component(folder: str, name: str) -> Any:
+    """One component's module; a UserError names the choices when there is none of that name."""
+    try:
+        return components(folder)[name]
+    except KeyError:
+        raise UserError(f"{folder}: there is no '{name}'; choose one of {', '.join(names(folder))}.") from None
+
+
+def label(folder: str, name: str) -> str:
+    """The menu text of a component."""
+    return str(getattr(components(folder)[name], "LABEL", name))

@@ -1,0 +1,268 @@
+"""A run's events as curves: numpy columns that grow by doubling, the same for a live run and an old one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from itertools import chain
+from operator import attrgetter
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core import events as ev
+
+Floats = NDArray[np.float64]
+
+#: x axes that a curve can be drawn over.
+AXES = ("step", "images", "epoch", "hours", "kwh")
+
+#: Numbers of a step event that become curves of the same name.
+_STEP_TAGS = ("loss", "grad_norm", "speed", "images", "epoch", "seconds")
+_step_numbers = attrgetter("step", *_STEP_TAGS)
+
+
+class Column:
+    """A float64 array with room to grow; `array` is a view of what is filled."""
+
+    __slots__ = ("_buffer", "length")
+
+    def __init__(self) -> None:
+        self._buffer: Floats = np.empty(1024, dtype=np.float64)
+        self.length = 0
+
+    @property
+    def array(self) -> Floats:
+        """The filled part, without a copy."""
+        return self._buffer[: self.length]
+
+    def extend(self, values: Sequence[float] | Floats) -> None:
+        """Append values."""
+        need = self.length + len(values)
+        if need > len(self._buffer):
+            grown = np.empty(max(need, 2 * len(self._buffer)), dtype=np.float64)
+            grown[: self.length] = self.array
+            self._buffer = grown
+        self._buffer[self.length : need] = values
+        self.length = need
+
+    def cut(self, length: int) -> None:
+        """Forget all but the first `length` values."""
+        self.length = min(self.length, length)
+
+
+class Curve:
+    """Values against steps (ascending).
+
+    Attributes:
+        cuts: How often points were taken back; what was computed from the curve before the last cut is stale.
+    """
+
+    __slots__ = ("_steps", "_values", "cuts")
+
+    def __init__(self) -> None:
+        self._steps = Column()
+        self._values = Column()
+        self.cuts = 0
+
+    def __len__(self) -> int:
+        return self._steps.length
+
+    @property
+    def steps(self) -> Floats:
+        """Steps of the points."""
+        return self._steps.array
+
+    @property
+    def values(self) -> Floats:
+        """Values of the points; nan where the run had none."""
+        return self._values.array
+
+    def extend(self, steps: Sequence[float] | Floats, values: Sequence[float] | Floats) -> None:
+        """Append points."""
+        self._steps.extend(steps)
+        self._values.extend(values)
+
+    def cut_after(self, step: float) -> None:
+        """Forget the points after `step`."""
+        length = int(np.searchsorted(self.steps, step, side="right"))
+        self.cuts += length < len(self)
+        self._steps.cut(length)
+        self._values.cut(length)
+
+
+@dataclass
+class RunData:
+    """All that a run's events say, ready to be drawn.
+
+    Attributes:
+        curves: By tag: "loss", "grad_norm", "speed", "images", "epoch", "seconds", "rate/unet", "stable/train",
+            "stable/validation", "stable/validation/0" (a timestep bucket), "gpu0/vram_bytes", "gpu0/watts",
+            "gpu0/celsius", "gpu0/utilisation", "cpu_percent", "ram_bytes", "kwh", "cost".
+        samples, checkpoints, messages, cells: Events in order, those of repeated steps replaced.
+    """
+
+    curves: dict[str, Curve] = field(default_factory=dict)
+    samples: list[ev.Sample] = field(default_factory=list)
+    checkpoints: list[ev.Checkpoint] = field(default_factory=list)
+    messages: list[ev.Message] = field(default_factory=list)
+    cells: list[ev.Cell] = field(default_factory=list)
+    grids: list[ev.GridMade] = field(default_factory=list)
+    started: ev.Started | None = None
+    progress: ev.Progress | None = None
+    telemetry: ev.Telemetry | None = None
+    ended: ev.Ended | None = None
+    paused: bool = False
+    last_step: int = 0
+    seconds: float = 0.0
+
+    def curve(self, tag: str) -> Curve:
+        """The curve of a tag, empty when nothing was said of it yet."""
+        return self.curves.setdefault(tag, Curve())
+
+    def feed(self, events: Iterable[ev.AnyEvent]) -> None:
+        """Take in events in the order in which they were written."""
+        steps: list[ev.Step] = []
+        for event in events:
+            if type(event) is ev.Step:
+                steps.append(event)
+                continue
+            if steps:
+                self._feed_steps(steps)
+                steps = []
+            handler = _HANDLERS.get(type(event))
+            if handler:
+                handler(self, event)
+        if steps:
+            self._feed_steps(steps)
+
+    def _feed_steps(self, events: list[ev.Step]) -> None:
+        """Append a stretch of steps, column by column."""
+        width = 1 + len(_STEP_TAGS)
+        numbers = chain.from_iterable(map(_step_numbers, events))
+        table = np.fromiter(numbers, np.float64, width * len(events)).reshape(-1, width)
+        steps = table[:, 0]
+        for column, tag in enumerate(_STEP_TAGS, 1):
+            self.curve(tag).extend(steps, table[:, column])
+        for group in events[-1].rates:
+            self.curve(f"rate/{group}").extend(steps, [e.rates.get(group, np.nan) for e in events])
+        self.last_step = events[-1].step
+        self.seconds = events[-1].seconds
+        self.progress = None
+        self.paused = False
+
+    def _feed_started(self, event: ev.Started) -> None:
+        """A resume goes back to its state's step: what came after it is drawn anew."""
+        self.started = event
+        self.ended = None
+        self.paused = False
+        for curve in self.curves.values():
+            curve.cut_after(event.step)
+        self.samples = [s for s in self.samples if s.step <= event.step]
+        self.last_step = event.step
+
+    def _feed_evaluated(self, event: ev.Evaluated) -> None:
+        self._point(f"stable/{event.split}", event.step, event.loss)
+        for number, value in enumerate(event.buckets):
+            self._point(f"stable/{event.split}/{number}", event.step, value)
+
+    def _point(self, tag: str, step: int, value: float) -> None:
+        """Append one point; the same step again (after a resume) replaces it."""
+        curve = self.curve(tag)
+        if len(curve) and curve.steps[-1] >= step:
+            curve.cut_after(step - 1)
+        curve.extend([step], [value])
+
+    def _feed_telemetry(self, event: ev.Telemetry) -> None:
+        self.telemetry = event
+        self.seconds = max(self.seconds, event.seconds)
+        readings: dict[str, float] = {
+            "cpu_percent": event.cpu_percent,
+            "ram_bytes": event.ram_bytes,
+            "kwh": event.kwh,
+            "cost": event.cost,
+        }
+        for gpu in event.gpus:
+            for name in ("vram_bytes", "watts", "celsius", "utilisation"):
+                value = getattr(gpu, name)
+                readings[f"gpu{gpu.index}/{name}"] = value if value >= 0 else np.nan
+        for tag, value in readings.items():
+            self.curve(tag).extend([event.step], [value])
+
+    def _feed_progress(self, event: ev.Progress) -> None:
+        self.progress = event
+
+    def _feed_checkpoint(self, event: ev.Checkpoint) -> None:
+        self.checkpoints = [c for c in self.checkpoints if c.path != event.path]
+        self.checkpoints.append(event)
+
+    def _feed_sample(self, event: ev.Sample) -> None:
+        self.samples = [s for s in self.samples if s.path != event.path]
+        self.samples.append(event)
+
+    def _feed_ended(self, event: ev.Ended) -> None:
+        self.ended = event
+        self.progress = None
+        self.paused = False
+
+    def _feed_paused(self, event: ev.Paused) -> None:
+        self.paused = True
+
+    def _feed_continued(self, event: ev.Continued) -> None:
+        self.paused = False
+
+    def x_of(self, steps: Floats, axis: str) -> Floats:
+        """Steps in the unit of an axis of AXES, interpolated between the readings."""
+        if axis == "step" or not len(steps):
+            return steps
+        tag = "seconds" if axis == "hours" else axis
+        curve = self.curves.get(tag)
+        if curve is None or not len(curve):
+            return np.zeros_like(steps)
+        ground, values = curve.steps, curve.values
+        x = np.interp(steps, ground, values)
+        before = steps < ground[0]
+        if before.any():
+            x[before] = values[0] * steps[before] / ground[0]
+        return x / 3600.0 if axis == "hours" else x
+
+    def summary(self) -> dict[str, Any]:
+        """{tag: {points, first, last, min}} of every curve, as `runs show --json` prints it."""
+        found = {}
+        for tag, curve in sorted(self.curves.items()):
+            known = np.isfinite(curve.values)
+            if not len(curve) or not known.any():
+                continue
+            steps, values = curve.steps[known], curve.values[known]
+            low = int(values.argmin())
+            places = {"first": 0, "last": len(values) - 1, "min": low}
+            points = {n: {"step": int(steps[i]), "value": float(values[i])} for n, i in places.items()}
+            found[tag] = {"points": len(curve), **points}
+        return found
+
+
+_HANDLERS: dict[type, Any] = {
+    ev.Started: RunData._feed_started,
+    ev.Evaluated: RunData._feed_evaluated,
+    ev.Telemetry: RunData._feed_telemetry,
+    ev.Progress: RunData._feed_progress,
+    ev.Checkpoint: RunData._feed_checkpoint,
+    ev.Sample: RunData._feed_sample,
+    ev.Ended: RunData._feed_ended,
+    ev.Paused: RunData._feed_paused,
+    ev.Continued: RunData._feed_continued,
+    ev.Message: lambda data, event: data.messages.append(event),
+    ev.Cell: lambda data, event: data.cells.append(event),
+    ev.GridMade: lambda data, event: data.grids.append(event),
+}
+
+
+def read_run(path: Any) -> RunData:
+    """All of an events.jsonl at once."""
+    data = RunData()
+    follower = ev.Follower(path)
+    while events := follower.read() or follower.behind():
+        if isinstance(events, list):
+            data.feed(events)
+    return data

@@ -1,0 +1,324 @@
+"""A run folder: create, open, list, lock, commands, checkpoints. The only meeting place of a worker and its window."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import time
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import filelock
+import msgspec
+import psutil
+
+from core import __version__, atomic, paths, presets
+from core import events as ev
+from core.errors import UserError
+from core.settings import Settings
+
+#: Format of the run folder that this version writes and the newest that it reads.
+RUN_FORMAT = 1
+
+Kind = Literal["train", "cache", "grid"]
+CommandName = Literal["stop", "pause", "continue", "save", "sample"]
+_STEP = re.compile(r"-step(\d+)")
+
+
+class Command(msgspec.Struct):
+    """One line of commands.jsonl."""
+
+    command: str
+    time: float
+
+
+@dataclass(frozen=True, slots=True)
+class SavedModel:
+    """A checkpoint in the run folder."""
+
+    step: int
+    path: Path
+
+
+class Run:
+    """A run (or a grid job) by its folder. Holds no state: everything is read from the files when asked."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.events_path = path / "events.jsonl"
+        self.commands_path = path / "commands.jsonl"
+        self.console_path = path / "console.log"
+        self.settings_path = path / "settings.toml"
+        self.checkpoints_path = path / "checkpoints"
+        self.states_path = path / "states"
+        self.samples_path = path / "samples"
+        self.grids_path = path / "grids"
+
+    def facts(self) -> dict[str, Any]:
+        """run.json: format, id, name, kind, created, version, preset. UserError when it is not a run folder."""
+        try:
+            facts: dict[str, Any] = json.loads((self.path / "run.json").read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise UserError(f"{self.path} is not a run folder of Burnish (it holds no run.json).") from None
+        except (OSError, ValueError) as error:
+            raise UserError(f"{self.path / 'run.json'} cannot be read ({error}).") from None
+        if facts.get("format", 0) > RUN_FORMAT:
+            raise UserError(
+                f"{self.path} was made by a newer version of Burnish ({facts.get('version', '?')}). "
+                "Update Burnish to open it."
+            )
+        return facts
+
+    @property
+    def name(self) -> str:
+        """The run's name as people see it."""
+        return str(self.facts().get("name", self.path.name))
+
+    def settings(self) -> Settings:
+        """The frozen settings."""
+        return presets.thaw(self.settings_path)
+
+    def checkpoints(self) -> list[SavedModel]:
+        """Checkpoints in the folder, by step."""
+        found = []
+        for path in self.checkpoints_path.glob("*.safetensors"):
+            match = _STEP.search(path.stem)
+            if match and not path.name.startswith("."):
+                found.append(SavedModel(int(match.group(1)), path))
+        return sorted(found, key=lambda saved: saved.step)
+
+    def checkpoint_path(self, step: int) -> Path:
+        """Where the checkpoint of a step goes."""
+        return self.checkpoints_path / f"{slug(self.name)}-step{step:08d}.safetensors"
+
+    def states(self) -> list[SavedModel]:
+        """Training states in the folder, by step."""
+        found = []
+        for path in self.states_path.glob("step*"):
+            if path.is_dir() and path.name[4:].isdigit():
+                found.append(SavedModel(int(path.name[4:]), path))
+        return sorted(found, key=lambda saved: saved.step)
+
+    def prune_states(self, keep: int) -> None:
+        """Remove all but the newest `keep` training states."""
+        for old in self.states()[:-keep]:
+            shutil.rmtree(old.path, ignore_errors=True)
+        atomic.remove_leftovers(self.states_path)
+
+    def energy_kwh(self) -> float:
+        """Energy that the run has used so far, by the last reading in its events."""
+        return next((e.kwh for e in reversed(_tail_events(self.events_path)) if isinstance(e, ev.Telemetry)), 0.0)
+
+    def send(self, command: CommandName) -> None:
+        """Ask the worker for something; it looks between two steps."""
+        line = msgspec.json.encode(Command(command, time.time())) + b"\n"
+        with self.commands_path.open("ab", buffering=0) as file:
+            file.write(line)
+
+    def worker_pid(self) -> int | None:
+        """Process number of the run's living worker, None when there is none."""
+        try:
+            facts = json.loads((self.path / "worker.json").read_text(encoding="utf-8"))
+            process = psutil.Process(int(facts["pid"]))
+            same = abs(process.create_time() - float(facts["created"])) < 1.0
+            return process.pid if same and process.status() != psutil.STATUS_ZOMBIE else None
+        except (OSError, ValueError, KeyError, psutil.Error):
+            return None
+
+    def state(self) -> tuple[str, int]:
+        """(state, last step): "new", "running", "paused", "finished", "stopped", "failed" or "interrupted"."""
+        state, step = _tail_state(self.events_path)
+        if self.worker_pid() is not None:
+            return ("paused" if state == "paused" else "running"), step
+        if state in ("running", "paused"):
+            return "interrupted", step
+        return state, step
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the run for this process; UserError when another worker has it. However the process dies, it lets go."""
+        lock = filelock.FileLock(self.path / "worker.lock")
+        try:
+            lock.acquire(timeout=3)
+        except filelock.Timeout:
+            raise UserError(f"{self.path}: another worker is at this run already. Wait for it or stop it.") from None
+        try:
+            facts = {"pid": os.getpid(), "created": psutil.Process().create_time()}
+            atomic.write_text(self.path / "worker.json", json.dumps(facts))
+            yield
+        finally:
+            with contextlib.suppress(OSError):
+                (self.path / "worker.json").unlink()
+            lock.release()
+
+
+class CommandReader:
+    """What was asked of this worker: lines of commands.jsonl written since the worker began."""
+
+    def __init__(self, path: Path, since: float) -> None:
+        self._path = path
+        self._since = since
+        self._position = 0
+        self._rest = b""
+
+    def poll(self) -> list[str]:
+        """Names of the commands that arrived since the last call."""
+        try:
+            if self._path.stat().st_size <= self._position:
+                return []
+            with self._path.open("rb") as file:
+                file.seek(self._position)
+                data = file.read()
+        except OSError:
+            return []
+        self._position += len(data)
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        found = []
+        for line in lines:
+            with contextlib.suppress(msgspec.MsgspecError):
+                command = msgspec.json.decode(line, type=Command)
+                if command.time >= self._since:
+                    found.append(command.command)
+        return found
+
+
+def _tail_events(path: Path) -> list[ev.AnyEvent]:
+    """The events in the last 64 KiB of an events file; [] when there is none."""
+    try:
+        with path.open("rb") as file:
+            file.seek(0, os.SEEK_END)
+            file.seek(max(0, file.tell() - 65536))
+            block = file.read()
+    except FileNotFoundError:
+        return []
+    found = (ev.decode(line) for line in block.split(b"\n") if line.strip())
+    return [event for event in found if event is not None]
+
+
+def _tail_state(path: Path) -> tuple[str, int]:
+    """(state, last step) by the end of an events file: "new" without one, "running" while nothing has ended it."""
+    if not path.exists():
+        return "new", 0
+    state, step = "running", 0
+    for event in _tail_events(path):
+        step = max(step, getattr(event, "step", 0))
+        if isinstance(event, ev.Started):
+            state, step = "running", event.step
+        elif isinstance(event, ev.Ended):
+            state, step = event.state, event.step or step
+        elif isinstance(event, ev.Paused):
+            state = "paused"
+        elif isinstance(event, ev.Continued | ev.Step):
+            state = "running"
+    return state, step
+
+
+def slug(text: str) -> str:
+    """A name as part of a file name: letters, digits, dots, dashes."""
+    return re.sub(r"[^A-Za-z0-9._]+", "-", text).strip("-.")[:80] or "run"
+
+
+def freeze_paths(settings: Settings) -> Settings:
+    """A copy whose relative paths are absolute, so that the run means the same from every folder."""
+    values = presets.flat(settings)
+    for entry in presets.entries(type(settings)).values():
+        if entry.option.editor not in ("path", "folder"):
+            continue
+        value = values[entry.key]
+        values[entry.key] = [_absolute(v) for v in value] if isinstance(value, list) else _absolute(value)
+    return presets.build(values, "settings", type(settings))
+
+
+def _absolute(text: str) -> str:
+    return text if not text or text.startswith(paths.SHIPPED) else str(paths.resolve(text))
+
+
+def default_name(settings: Settings) -> str:
+    """A name made of the first picture folder and the method."""
+    folder = paths.resolve(settings.data.folders[0]).name if settings.data.folders else "run"
+    return settings.output.name or f"{folder} {settings.training.method}"
+
+
+def create(settings: Settings, path: Path | None = None, *, kind: Kind = "train", preset: str = "") -> Run:
+    """Make a run folder with its frozen settings; UserError when the folder is in use or cannot be made."""
+    settings = freeze_paths(settings)
+    name = default_name(settings)
+    if path is None:
+        parent = paths.resolve(settings.output.folder) if settings.output.folder else paths.runs_folder()
+        path = parent / f"{time.strftime('%Y%m%d-%H%M%S')}-{slug(name)}-{uuid.uuid4().hex[:4]}"
+    path = path.expanduser().absolute()
+    if (path / "run.json").exists():
+        raise UserError(f"{path} holds a run already. Go on with it by --resume, or choose another folder.")
+    try:
+        for folder in ("checkpoints", "samples", "grids"):
+            (path / folder).mkdir(parents=True, exist_ok=True)
+        run = Run(path)
+        presets.freeze(run.settings_path, settings)
+        facts = {
+            "format": RUN_FORMAT,
+            "id": uuid.uuid4().hex[:12],
+            "name": name,
+            "kind": kind,
+            "created": time.time(),
+            "version": __version__,
+            "preset": preset,
+        }
+        atomic.write_text(path / "run.json", json.dumps(facts, indent=1))
+    except OSError as error:
+        raise UserError(f"{path}: the run folder cannot be made ({error.strerror or error}).") from None
+    _remember(path)
+    return run
+
+
+def open_run(path: Path) -> Run:
+    """The run in a folder; UserError when there is none or it is from a newer version."""
+    run = Run(path.expanduser().absolute())
+    run.facts()
+    return run
+
+
+def _remember(path: Path) -> None:
+    """Keep the path of a run that lies outside the usual folder, so that the window finds it again."""
+    if path.parent == paths.runs_folder():
+        return
+    with contextlib.suppress(OSError):
+        known = [p for p in _remembered() if p != path and (p / "run.json").exists()]
+        text = json.dumps([str(p) for p in [path, *known][:200]], indent=1)
+        atomic.write_text(paths.home_folder() / "other-runs.json", text)
+
+
+def _remembered() -> list[Path]:
+    try:
+        return [Path(p) for p in json.loads((paths.home_folder() / "other-runs.json").read_text(encoding="utf-8"))]
+    except (OSError, ValueError):
+        return []
+
+
+def list_runs() -> list[Run]:
+    """All runs that can be found, the newest first."""
+    folder = paths.runs_folder()
+    found = list(folder.iterdir()) if folder.is_dir() else []
+    dated = []
+    for path in [*found, *_remembered()]:
+        with contextlib.suppress(UserError):
+            run = Run(path)
+            dated.append((float(run.facts().get("created", 0)), run))
+    return [run for _, run in sorted(dated, key=lambda item: -item[0])]
+
+
+def find(name: str) -> Run:
+    """A run by its folder, id or name; UserError when there is none."""
+    path = Path(name).expanduser()
+    if (path / "run.json").exists():
+        return open_run(path)
+    for run in list_runs():
+        facts = run.facts()
+        if name in (facts.get("id"), facts.get("name"), run.path.name):
+            return run
+    raise UserError(f"There is no run '{name}'. 'python3 main.py runs list' shows those that there are.")

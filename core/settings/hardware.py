@@ -1,0 +1,90 @@
+"""Settings page "Hardware": GPUs, memory, and what the electricity costs."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from core.schema import Section, opt
+
+
+class HardwareSettings(Section):
+    """Which devices work, and how."""
+
+    title: ClassVar[str] = "Hardware"
+
+    device: Literal["auto", "cuda", "cpu"] = opt(
+        "auto",
+        label="Device",
+        help="auto takes the NVIDIA GPU when there is one. The processor alone is fit for the starter model only.",
+    )
+    processes: int = opt(
+        1,
+        label="GPUs used",
+        help="One process per GPU. The batch size counts per GPU, so the effective batch grows with it. On a machine "
+        "without a GPU, processes on the CPU, which is useful for tests only.",
+        ge=1,
+        le=64,
+        usual=(1, 8),
+        aliases=("num_processes",),
+    )
+    attention: Literal["sdpa", "xformers"] = opt(
+        "sdpa",
+        label="Attention",
+        help="How attention is computed. SDPA is part of torch and fast on all cards; xformers can need less memory "
+        "on older ones and must be installed.",
+        level="advanced",
+        aliases=("mem_eff_attn",),
+    )
+    cache_folder: str = opt(
+        "",
+        label="Cache folder",
+        help="Where encoded pictures are kept. Entries are found by content, so several runs share it and it cannot "
+        "go stale. Empty: Burnish's cache folder of this user.",
+        level="advanced",
+        editor="folder",
+    )
+    encode_batch: int = opt(
+        8,
+        label="Pictures encoded at once",
+        help="Batch size of the VAE while caching. Lower it if caching runs out of memory.",
+        unit="pictures",
+        ge=1,
+        le=512,
+        level="advanced",
+        aliases=("vae_batch_size",),
+    )
+    price_per_kwh: float = opt(
+        0.30,
+        label="Price of electricity",
+        help="Price of one kWh, so that a run's cost can be shown.",
+        unit="per kWh",
+        ge=0,
+        le=100,
+        usual=(0.05, 1),
+    )
+    currency: str = opt(
+        "EUR",
+        label="Currency",
+        help="Three letters shown beside the cost.",
+    )
+    rest_watts: float = opt(
+        0.0,
+        label="Rest of the machine",
+        help="Power drawn by everything but the GPUs. It is added to what the GPUs report; measure it once at the "
+        "wall socket. 0 counts the GPUs only.",
+        unit="W",
+        ge=0,
+        le=5000,
+        usual=(0, 400),
+        level="advanced",
+    )
+    telemetry_seconds: float = opt(
+        2.0,
+        label="Read the sensors every",
+        help="VRAM, power, temperature and utilisation are stored so often.",
+        unit="s",
+        ge=0.1,
+        le=600,
+        usual=(0.5, 30),
+        level="advanced",
+    )

@@ -1,0 +1,62 @@
+"""Settings page "Output": what is saved, where and how often."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from core.schema import Section, opt
+
+
+class OutputSettings(Section):
+    """Run folder and checkpoints."""
+
+    title: ClassVar[str] = "Output"
+
+    name: str = opt(
+        "",
+        label="Name of the run",
+        help="Shown in the lists and used in the names of the checkpoints. Empty: made from the model and the data.",
+        aliases=("output_name",),
+    )
+    folder: str = opt(
+        "",
+        label="Folder for runs",
+        help="Each run gets a folder of its own in here. Empty: the Burnish folder among your documents.",
+        editor="folder",
+        aliases=("output_dir",),
+    )
+    save_every_steps: int = opt(
+        500,
+        label="Checkpoint every",
+        help="Saves a model that can be used, and the state from which the run can go on, every so many steps and at "
+        "the end. 0: only at the end.",
+        unit="steps",
+        ge=0,
+        editor="log",
+        aliases=("save_every_n_steps",),
+    )
+    save_every_epochs: int = opt(
+        0,
+        label="Checkpoint every",
+        help="The same, counted in epochs. 0 switches it off.",
+        unit="epochs",
+        ge=0,
+        aliases=("save_every_n_epochs",),
+    )
+    precision: Literal["fp16", "bf16", "fp32"] = opt(
+        "fp16",
+        label="Precision of checkpoints",
+        help="Number format in the saved model. fp16 is what other programs expect and half the size of fp32.",
+        level="advanced",
+        aliases=("save_precision",),
+    )
+    keep_states: int = opt(
+        1,
+        label="Training states kept",
+        help="A state holds all that is needed to go on exactly where the run was: about three times the trained "
+        "weights in 32 bits. Older ones are removed.",
+        ge=1,
+        le=100,
+        level="advanced",
+        aliases=("save_last_n_steps_state",),
+    )

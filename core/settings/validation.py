@@ -1,0 +1,69 @@
+"""Settings page "Validation": the ruler beside the training."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from core.schema import Section, opt
+
+
+class ValidationSettings(Section):
+    """Stable loss: fixed pictures, noise and timesteps, measured again and again."""
+
+    title: ClassVar[str] = "Validation"
+
+    every_steps: int = opt(
+        100,
+        label="Measure every",
+        help="The stable loss is measured at step 0, then every so many steps, and at the end. It compares the model "
+        "with itself on the same pictures, noise and timesteps, so its curve can be read. 0 switches it off.",
+        unit="steps",
+        ge=0,
+        editor="log",
+    )
+    share: float = opt(
+        0.1,
+        label="Held-out share",
+        help="This share of the pictures is never trained on. When their loss turns upwards, the model has begun to "
+        "learn the training pictures by heart.",
+        ge=0,
+        le=0.5,
+        usual=(0.02, 0.2),
+    )
+    max_pictures: int = opt(
+        16,
+        label="Pictures measured, at most",
+        help="So many held-out pictures, and as many training pictures, are measured each time. The held-out share "
+        "is capped to this.",
+        unit="pictures",
+        ge=1,
+        le=10_000,
+        usual=(4, 64),
+        level="advanced",
+    )
+    timestep_buckets: int = opt(
+        4,
+        label="Timestep buckets",
+        help="The timesteps are cut into so many equal parts and each is measured by itself: the left ones are detail, "
+        "the right ones composition.",
+        ge=1,
+        le=20,
+        level="advanced",
+    )
+    repeats: int = opt(
+        1,
+        label="Repeats",
+        help="So many different noises per picture and timestep bucket. More is steadier and slower.",
+        ge=1,
+        le=64,
+        usual=(1, 4),
+        level="advanced",
+    )
+    seed: int = opt(
+        0,
+        label="Seed of the ruler",
+        help="Decides the held-out pictures' noise and timesteps. Runs can be compared when it is the same.",
+        ge=0,
+        le=2**53,
+        level="advanced",
+    )

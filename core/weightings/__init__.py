@@ -1,0 +1,1 @@
+"""Loss weightings over the timestep: one file for each, found by core.registry."""

@@ -1,0 +1,245 @@
+"""One child process per job: python -m core.worker train|cache|grid RUN_DIR. Writes events, obeys commands."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from core import events as ev
+from core.errors import UserError
+from core.launch import distributed_command, worker_environment
+from core.runs import CommandReader, Run, open_run
+
+if TYPE_CHECKING:
+    from core.engine.control import Control
+
+OK, FAILED, MISTAKE = 0, 1, 2
+_log = logging.getLogger("burnish")
+
+
+def main(arguments: list[str]) -> int:
+    """Do the job of a run folder; the exit status is 0 for success, 2 for a user's mistake, 1 for a failure of ours."""
+    if len(arguments) != 2 or arguments[0] not in ("train", "cache", "grid"):
+        print("usage: python -m core.worker train|cache|grid RUN_DIR", file=sys.stderr)
+        return MISTAKE
+    kind, folder = arguments
+    try:
+        run = open_run(Path(folder))
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return MISTAKE
+    _write_to_console_log(run)
+    if kind == "train" and "RANK" not in os.environ and run.settings().hardware.processes > 1:
+        return _launch_processes(run)
+    return _work(kind, run)
+
+
+def _write_to_console_log(run: Run) -> None:
+    """Send all that this process prints, warnings of libraries and crashes too, to the run's console.log."""
+    file = os.open(run.console_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.dup2(file, 1)
+    os.dup2(file, 2)
+    os.close(file)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True)
+
+
+def _launch_processes(run: Run) -> int:
+    """Start one process per GPU by accelerate and wait; their rank 0 speaks for the run."""
+    settings = run.settings()
+    on_cpu = settings.hardware.device == "cpu" or not _has_cuda()
+    command = distributed_command(run.path, settings.hardware.processes, on_cpu)
+    _log.info("starting %s", " ".join(command))
+    child = subprocess.Popen(command, env=worker_environment())
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: run.send("stop"))
+    code = child.wait()
+    if code and run.state()[0] == "interrupted":
+        text = f"One of the processes died (status {code}). See {run.console_path}."
+        _end(ev.Writer(run.events_path), "failed", text)
+    state = run.state()[0]
+    return OK if state in ("finished", "stopped") else (MISTAKE if code == MISTAKE else FAILED)
+
+
+def _has_cuda() -> bool:
+    import torch
+
+    return torch.cuda.is_available()
+
+
+def _work(kind: str, run: Run) -> int:
+    """Hold the run and do the job; every way out leaves an Ended event."""
+    main_rank = os.environ.get("RANK", "0") == "0"
+    if not main_rank:
+        return _follow_rank_zero(kind, run)
+    try:
+        with run.locked():
+            return _speak(kind, run)
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return MISTAKE
+
+
+def _follow_rank_zero(kind: str, run: Run) -> int:
+    """A rank other than 0: works, says nothing."""
+    from core.engine.control import Control
+
+    try:
+        for _ in _job(kind, run, Control()):
+            pass
+        return OK
+    except UserError:
+        return MISTAKE
+    except Exception:
+        _log.exception("a process failed")
+        return FAILED
+
+
+def _speak(kind: str, run: Run) -> int:
+    """Run the job and write its events; errors become an Ended event with one sentence."""
+    from core.engine.control import Control
+
+    control = Control(CommandReader(run.commands_path, time.time()))
+    _stop_on_signals(control)
+    writer = _SafeWriter(run)
+    try:
+        for event in _job(kind, run, control, writer):
+            writer.write(event)
+        return OK
+    except UserError as error:
+        _log.error("%s", error)
+        _end(writer, "failed", str(error))
+        return MISTAKE
+    except Exception as error:
+        _log.exception("the job failed")
+        trace = "".join(traceback.format_exception_only(error)).strip()
+        _end(writer, "failed", f"Burnish failed ({trace}). The whole story is in {run.console_path}.")
+        return FAILED
+    finally:
+        writer.close()
+
+
+def _job(kind: str, run: Run, control: Control, writer: _SafeWriter | None = None) -> Iterator[ev.Event]:
+    """The events of a job; a train job's sensors are read beside it."""
+    if kind == "grid":
+        from core.engine.render import render_job
+
+        yield from render_job(run, control)
+        return
+    from core.engine.session import Session
+
+    session = Session(run, run.settings(), control)
+    if kind == "cache":
+        yield from session.cache_only()
+        return
+    if writer is None:
+        yield from session.events()
+        return
+    watch = _Watch(run, session, writer)
+    try:
+        yield from session.events()
+    finally:
+        watch.stop()
+
+
+class _SafeWriter:
+    """An event writer that two threads may use."""
+
+    def __init__(self, run: Run) -> None:
+        self._writer = ev.Writer(run.events_path)
+        self._lock = threading.Lock()
+
+    def write(self, event: ev.Event) -> None:
+        """Append an event."""
+        with self._lock:
+            self._writer.write(event)
+
+    def close(self) -> None:
+        """Close the file."""
+        with self._lock:
+            self._writer.close()
+
+
+def _end(writer: Any, state: str, text: str) -> None:
+    """Write the last event; a full disk must not hide the error that is being told."""
+    try:
+        writer.write(ev.Ended(state=state, text=text))
+    except OSError:
+        _log.exception("the last event could not be written")
+
+
+def _stop_on_signals(control: Control) -> None:
+    """The first ctrl-C (or SIGTERM) stops and saves; the second one ends at once."""
+
+    def handler(number: int, frame: object) -> None:
+        if control.stopping:
+            os._exit(130)
+        control.stop()
+
+    signal.signal(signal.SIGINT, handler)
+    signal.signal(signal.SIGTERM, handler)
+
+
+class _Watch:
+    """Reads the sensors in a thread and writes Telemetry events against the session's step."""
+
+    def __init__(self, run: Run, session: Any, writer: _SafeWriter) -> None:
+        from core.telemetry import Sensors
+
+        hardware = session.settings.hardware
+        self._session = session
+        self._writer = writer
+        self._hardware = hardware
+        self._sensors = Sensors(hardware.rest_watts, run.energy_kwh())
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._loop, name="telemetry", daemon=True)
+        self._thread.start()
+
+    def _loop(self) -> None:
+        while True:
+            self._read()
+            if self._done.wait(self._hardware.telemetry_seconds):
+                return
+
+    def _read(self) -> None:
+        reading = self._sensors.read()
+        energy = self._sensors.energy
+        self._session.kwh = energy.kwh
+        event = ev.Telemetry(
+            step=self._session.step,
+            seconds=round(self._session.seconds, 3),
+            gpus=reading.gpus,
+            cpu_percent=reading.cpu_percent,
+            ram_bytes=reading.ram_bytes,
+            ram_total_bytes=reading.ram_total_bytes,
+            worker_bytes=reading.process_bytes,
+            kwh=energy.kwh,
+            energy_source=energy.source,
+            cost=energy.kwh * self._hardware.price_per_kwh,
+            currency=self._hardware.currency,
+        )
+        try:
+            self._writer.write(event)
+        except OSError:
+            _log.exception("a sensor reading could not be written")
+
+    def stop(self) -> None:
+        """Take a last reading and end the thread."""
+        self._done.set()
+        self._thread.join(timeout=5)
+        self._read()
+        self._sensors.nvml.close()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,1 @@
+"""What puts Burnish on a machine; bootstrap.py needs the standard library only."""
