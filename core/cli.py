@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
-import logging
+import os
 import sys
+import tempfile
 import traceback
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, NoReturn
 
 from core import paths
-from core.errors import Stopped, UserError
+from core.errors import Stopped, UserError, disk_sentence
 
 OK, FAILED, MISTAKE = 0, 1, 2
 
@@ -39,22 +42,22 @@ class _Parser(argparse.ArgumentParser):
     """argparse, with errors as one line that says what to do."""
 
     def error(self, message: str) -> NoReturn:
-        raise UserError(f"{message}. 'python3 main.py {self.prog.split()[-1]} --help' shows what is possible.")
+        raise UserError(f"{message}. '{self.prog} --help' shows what is possible.")
 
 
 def run(arguments: list[str], windows: Windows) -> int:
     """Do a command and return its exit status: 0 success, 2 a user's mistake, 1 a failure of ours."""
     if not arguments or arguments[0] not in (*COMMANDS, "-h", "--help"):
-        return _open_window(arguments, windows)
+        return guarded(lambda: _open_window(arguments, windows))
     if arguments[0] in ("-h", "--help"):
         print(usage())
         return OK
-    module = importlib.import_module(f"core.commands.{arguments[0]}")
-    parser = _Parser(prog=f"python3 main.py {arguments[0]}", description=module.__doc__)
-    return guarded(lambda: _run_command(module, parser, arguments[1:], windows))
+    return guarded(lambda: _run_command(arguments[0], arguments[1:], windows))
 
 
-def _run_command(module: Any, parser: argparse.ArgumentParser, rest: list[str], windows: Windows) -> int:
+def _run_command(name: str, rest: list[str], windows: Windows) -> int:
+    module = importlib.import_module(f"core.commands.{name}")
+    parser = _Parser(prog=f"python3 main.py {name}", description=module.__doc__)
     if getattr(module, "RAW", False):
         options = argparse.Namespace(rest=rest)
     else:
@@ -67,7 +70,9 @@ def _run_command(module: Any, parser: argparse.ArgumentParser, rest: list[str], 
 def guarded(work: Callable[[], int]) -> int:
     """Run `work`; a UserError is one line on stderr, anything else goes to the log and one line says where."""
     try:
-        return work()
+        status = work()
+        sys.stdout.flush()
+        return status
     except UserError as error:
         print(error, file=sys.stderr)
         return MISTAKE
@@ -75,24 +80,35 @@ def guarded(work: Callable[[], int]) -> int:
         print("Stopped.", file=sys.stderr)
         return 130
     except BrokenPipeError:
+        # Whoever read our output has gone; Python would complain of it once more when it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
     except Exception as error:
-        log = paths.home_folder() / "burnish.log"
-        log.parent.mkdir(parents=True, exist_ok=True)
-        with log.open("a", encoding="utf-8") as file:
-            traceback.print_exc(file=file)
+        sentence = disk_sentence(error) if isinstance(error, OSError) else ""
+        if sentence:
+            print(sentence, file=sys.stderr)
+            return MISTAKE
+        log = _write_log(error)
         last = "".join(traceback.format_exception_only(error)).strip()
         print(f"Burnish failed ({last}). The whole story is in {log}.", file=sys.stderr)
-        logging.getLogger("burnish").debug("failure", exc_info=error)
         return FAILED
+
+
+def _write_log(error: Exception) -> Path:
+    """Append the traceback to the user's log, or to one among the temporary files where that cannot be written."""
+    for log in (paths.home_folder() / "burnish.log", Path(tempfile.gettempdir()) / "burnish.log"):
+        with contextlib.suppress(OSError):
+            log.parent.mkdir(parents=True, exist_ok=True)
+            with log.open("a", encoding="utf-8") as file:
+                traceback.print_exception(error, file=file)
+            return log
+    return Path(os.devnull)
 
 
 def _open_window(arguments: list[str], windows: Windows) -> int:
     """No command: the window, with what is named (a run, preset, model or folder)."""
-    from pathlib import Path
-
     for text in arguments:
-        if not Path(text).expanduser().exists():
+        if not paths.resolve(text).exists():
             import difflib
 
             guess = difflib.get_close_matches(text, COMMANDS, 1)

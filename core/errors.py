@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+
 
 class UserError(Exception):
     """One clear sentence for the user: what, where, what to do.
@@ -12,3 +14,20 @@ class UserError(Exception):
 
 class Stopped(Exception):
     """Raised inside a job when its user asked it to stop; the job saves what it has and ends in the state "stopped"."""
+
+
+_REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS)
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+def disk_sentence(error: OSError) -> str:
+    """What a full disk or a forbidden place means for the user; "" when the error is none of these, but a bug of ours.
+
+    A last resort for writes that nobody has put into words where they happen.
+    """
+    where = f": {error.filename} was not written" if error.filename else ""
+    if error.errno in _FULL:
+        return f"The disk is full{where}. Free some space and do it again; nothing half-written was kept."
+    if error.errno in _REFUSED:
+        return f"{error.filename or 'A file'} cannot be read or written ({error.strerror}). Check its permissions."
+    return ""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import time
 from pathlib import Path
 from typing import Any, Union
@@ -257,21 +259,24 @@ class Writer:
     """Appends events to a file; each line is written whole and at once, so that readers never wait for a buffer."""
 
     def __init__(self, path: Path) -> None:
-        """Open for appending; a line that a killed worker left unfinished is ended first."""
-        torn = False
+        """Open for appending; a line that a killed worker left unfinished is ended before the next one."""
+        self._torn = False
         if path.exists() and path.stat().st_size:
             with path.open("rb") as old:
                 old.seek(-1, 2)
-                torn = old.read(1) != b"\n"
+                self._torn = old.read(1) != b"\n"
+        self._path = path
         self._file = path.open("ab", buffering=0)
-        if torn:
-            self._file.write(b"\n")
 
     def write(self, event: Event) -> None:
-        """Append an event with the present time."""
+        """Append an event with the present time. OSError when the disk is full; later events are whole again."""
         if not event.time:
             event.time = round(time.time(), 3)
-        self._file.write(encode(event))
+        line = (b"\n" if self._torn else b"") + encode(event)
+        written = self._file.write(line)
+        self._torn = written != len(line) if written else self._torn
+        if written != len(line):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._path))
 
     def close(self) -> None:
         """Close the file."""

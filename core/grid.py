@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -30,6 +31,12 @@ class GridPage(Section):
         label="Base model",
         help="The model that LoRA checkpoints lie on, and 'base' on the checkpoint axis. Empty: the run's own.",
         editor="path",
+    )
+    checkpoint: str = opt(
+        "",
+        label="Checkpoint",
+        help="Drawn where no axis chooses one: a step of the run, a file, or 'base'. Empty: the run's last.",
+        level="advanced",
     )
     prompt: str = opt("", label="Prompt", help="What to draw.", editor="text")
     negative: str = opt("", label="Negative prompt", help="What to steer away from.", editor="text")
@@ -135,6 +142,7 @@ class AxisContext:
 
     checkpoints: tuple[SavedModel, ...]
     shared: CellPlan
+    frozen: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,10 +181,11 @@ class GridPlan:
         return replace(cell, x=place[0], y=place[1], z=place[2])
 
 
-def plan(settings: GridSettings, fixed_seed: int) -> GridPlan:
+def plan(settings: GridSettings, fixed_seed: int, frozen: bool = False) -> GridPlan:
     """The plan of a grid; UserError names the axis and the value that cannot be read.
 
-    `fixed_seed` stands for -1: random seeds are fixed before the first cell.
+    `fixed_seed` stands for -1: random seeds are fixed before the first cell. A `frozen` plan was looked over when its
+    job was made; files that have gone since are then the renderer's business.
     """
     page = settings.grid
     saved: tuple[SavedModel, ...] = ()
@@ -189,7 +198,7 @@ def plan(settings: GridSettings, fixed_seed: int) -> GridPlan:
     if not base:
         raise UserError("grid.base: a grid needs a run or a base model; set grid.run or grid.base.")
     shared = CellPlan(
-        checkpoint=str(saved[-1].path) if saved else "",
+        checkpoint="",
         prompt=page.prompt,
         negative=page.negative,
         seed=fixed_seed if page.seed < 0 else page.seed,
@@ -199,9 +208,21 @@ def plan(settings: GridSettings, fixed_seed: int) -> GridPlan:
         width=page.width,
         height=page.height,
     )
-    context = AxisContext(saved, shared)
+    context = AxisContext(saved, shared, frozen)
+    try:
+        shared = replace(shared, checkpoint=_shared_checkpoint(page.checkpoint, context))
+    except ValueError as error:
+        raise UserError(f"grid.checkpoint: {error}.") from None
+    context = replace(context, shared=shared)
     axes = tuple(read_axis(letter, getattr(settings, letter), context) for letter in "xyz")
     return GridPlan((axes[0], axes[1], axes[2]), shared, base)
+
+
+def _shared_checkpoint(text: str, context: AxisContext) -> str:
+    """The checkpoint of cells whose axes do not choose one; empty means the run's last."""
+    if text:
+        return find_checkpoint(text, context)
+    return str(context.checkpoints[-1].path) if context.checkpoints else ""
 
 
 def read_axis(letter: str, page: Any, context: AxisContext) -> Axis:
@@ -241,10 +262,7 @@ def numbers(text: str, whole: bool) -> list[float]:
     for part in split_values(text):
         match = _RANGE.match(part)
         if match is None:
-            try:
-                found.append(float(part))
-            except ValueError:
-                raise ValueError(f"'{part}' is neither a number nor a range like 1-5, 1-5 (+2) or 1-10 [5]") from None
+            found.append(_number(part))
             continue
         low, high = float(match.group(1)), float(match.group(2))
         if match.group(4):
@@ -252,6 +270,17 @@ def numbers(text: str, whole: bool) -> list[float]:
         else:
             found.extend(_stride(low, high, float(match.group(3) or (1 if high >= low else -1)), part))
     return [int(value) for value in found] if whole else found
+
+
+def _number(part: str) -> float:
+    """A finite number."""
+    try:
+        value = float(part)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise ValueError(f"'{part}' is neither a number nor a range like 1-5, 1-5 (+2) or 1-10 [5]")
+    return value
 
 
 def _spread(low: float, high: float, count: int) -> list[float]:
@@ -263,8 +292,10 @@ def _spread(low: float, high: float, count: int) -> list[float]:
 
 def _stride(low: float, high: float, step: float, part: str) -> list[float]:
     """low, low + step ... up to and with high."""
-    if step == 0 or (high - low) * step < 0 or abs((high - low) / step) > 10_000:
+    if step == 0 or (high - low) * step < 0:
         raise ValueError(f"the range '{part}' never ends")
+    if abs((high - low) / step) > 10_000:
+        raise ValueError(f"the range '{part}' has more than 10,000 values")
     count = int((high - low) / step + 1e-9) + 1
     return [round(low + step * i, 10) for i in range(count)]
 
@@ -277,7 +308,7 @@ def find_checkpoint(text: str, context: AxisContext) -> str:
         if text in (str(saved.step), saved.path.name, saved.path.stem, str(saved.path)):
             return str(saved.path)
     path = resolve(text)
-    if path.exists():
+    if path.exists() or context.frozen:
         return str(path)
     steps = ", ".join(str(saved.step) for saved in context.checkpoints) or "none"
     raise ValueError(f"there is no checkpoint '{text}' (steps of the run: {steps})")

@@ -11,7 +11,7 @@ from pathlib import Path
 from core import __version__, atomic, paths, presets
 from core.errors import UserError
 from core.grid import GridPlan, GridSettings, plan
-from core.runs import RUN_FORMAT, Run, open_run
+from core.runs import RUN_FORMAT, Run, freeze_paths, open_run
 
 
 def load(path: Path, changes: tuple[str, ...] = ()) -> GridSettings:
@@ -26,16 +26,19 @@ def create(settings: GridSettings, parent: Run | None = None, folder: Path | Non
 
     A random seed is fixed here, so that all cells and a repetition share it. UserError when the plan cannot be made.
     """
+    settings = freeze_paths(settings)
     if settings.grid.run and parent is None:
         parent = open_run(paths.resolve(settings.grid.run))
-    settings = settings.model_copy(deep=True)
     if parent is not None and not settings.grid.run:
         settings.grid.run = str(parent.path)
     if settings.grid.seed < 0:
         settings.grid.seed = random.SystemRandom().randrange(2**32)
     made = plan(settings, settings.grid.seed)
     _check_files(made)
-    path = folder or _next_folder(parent)
+    _freeze_axes(settings, made)
+    path = folder.expanduser().absolute() if folder else _next_folder(parent)
+    if (path / "run.json").exists():
+        raise UserError(f"{path} holds a run or a grid already; choose another folder.")
     try:
         path.mkdir(parents=True, exist_ok=True)
         presets.freeze(path / "grid.toml", settings)
@@ -62,6 +65,15 @@ def _next_folder(parent: Run | None) -> Path:
     return root / f"{number:04d}"
 
 
+def _freeze_axes(settings: GridSettings, made: GridPlan) -> None:
+    """Write out the values of axes that look at files, so that the worker means the same from its own folder."""
+    settings.grid.checkpoint = made.shared.checkpoint or "base"
+    for letter, axis in zip("xyz", made.axes, strict=True):
+        freeze = getattr(axis.component, "freeze", None)
+        if freeze is not None:
+            getattr(settings, letter).values = freeze(axis.values)
+
+
 def _check_files(made: GridPlan) -> None:
     """UserError for the first model that is not there."""
     for path in sorted({cell.checkpoint for cell in made.cells() if cell.checkpoint}):
@@ -74,4 +86,4 @@ def _check_files(made: GridPlan) -> None:
 def read_plan(job: Run) -> tuple[GridSettings, GridPlan]:
     """Settings and plan of a job's folder."""
     settings = load(job.path / "grid.toml")
-    return settings, plan(settings, max(0, settings.grid.seed))
+    return settings, plan(settings, max(0, settings.grid.seed), frozen=True)

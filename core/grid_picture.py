@@ -46,7 +46,7 @@ def wrap(text: str, face: Font, width: int) -> list[str]:
 def compose(plan: GridPlan, cells: dict[tuple[int, int], Path], z: int) -> Image.Image:
     """Put the cells (x, y) -> file of one value of z together; cells that were not made stay grey."""
     columns, rows, depth = plan.size
-    cell_width, cell_height = _cell_size(cells)
+    cell_width, cell_height = _cell_size(plan, cells)
     size = max(12, min(28, cell_width // 9))
     face = font(size)
     x_labels, y_labels, z_labels = (axis.labels for axis in plan.axes)
@@ -73,8 +73,10 @@ def compose(plan: GridPlan, cells: dict[tuple[int, int], Path], z: int) -> Image
     return image
 
 
-def _cell_size(cells: dict[tuple[int, int], Path]) -> tuple[int, int]:
-    """The largest width and height of the cells."""
+def _cell_size(plan: GridPlan, cells: dict[tuple[int, int], Path]) -> tuple[int, int]:
+    """The largest width and height of the cells; the planned ones where none was made."""
+    if not cells:
+        return plan.shared.width, plan.shared.height
     sizes = []
     for path in cells.values():
         with Image.open(path) as image:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,11 @@ _USER_COMMENT = 0x9286
 
 
 def quote(value: object) -> str:
-    """A value as A1111 quotes it: in double quotes when it holds a comma, colon, quote or line end."""
+    """A value as A1111 quotes it: as a JSON text when it holds a comma, colon, quote or line end."""
     text = str(value)
     if not any(mark in text for mark in ',:"\n'):
         return text
-    return '"' + text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n") + '"'
+    return json.dumps(text, ensure_ascii=False)
 
 
 def parameters(cell: CellPlan, facts: Mapping[str, Any]) -> str:

@@ -16,7 +16,7 @@ class Outlook:
         images_per_step: Effective batch.
         steps: Planned steps.
         steps_per_epoch: Steps in which every training picture is seen once.
-        checkpoints: How many are saved, the last one included.
+        checkpoints: How many are saved at most, the last one included (one may fall on a step and an epoch at once).
     """
 
     images_per_step: int
@@ -59,7 +59,7 @@ def outlook(settings: Settings, pictures: int | None, batches_per_epoch: int | N
         every = settings.output.save_every_steps
         saves = math.ceil(steps / every) if every else 1
         if settings.output.save_every_epochs and per_epoch:
-            saves += int(steps / (per_epoch * settings.output.save_every_epochs))
+            saves += math.ceil(steps / (per_epoch * settings.output.save_every_epochs)) - 1
     return Outlook(
         images_per_step=batch,
         steps=steps,

@@ -18,7 +18,10 @@ def resolve(text: str) -> Path:
     """The path that a setting means: "burnish:" is the resources folder, "~" the home, the rest as it stands."""
     if text.startswith(SHIPPED):
         return RESOURCES / text[len(SHIPPED) :].lstrip("/\\")
-    return Path(text).expanduser().absolute()
+    try:
+        return Path(text).expanduser().absolute()
+    except RuntimeError:  # the home of a user whom there is not
+        return Path(text).absolute()
 
 
 def home_folder() -> Path:

@@ -136,12 +136,17 @@ def parse(text: str, source: str, model: type[BaseModel] | None = None) -> Prese
     except tomllib.TOMLDecodeError as error:
         raise UserError(f"{source} is not valid TOML: {error}.") from None
     migrate(tables, source)
+    head = {"name": Path(source).stem, "description": "", "base": "", "order": 100}
+    for key, default in head.items():
+        if type(tables.get(key, default)) is not type(default):
+            wanted = "a text" if isinstance(default, str) else "a whole number"
+            raise UserError(f"{source}: {key} = {tables[key]!r} is not possible: it must be {wanted}.")
     return Preset(
-        name=str(tables.get("name", Path(source).stem)),
-        description=str(tables.get("description", "")),
-        base=str(tables.get("base", "")),
+        name=tables.get("name", head["name"]),
+        description=tables.get("description", ""),
+        base=tables.get("base", ""),
         values=flatten(tables, source, model),
-        order=int(tables.get("order", 100)),
+        order=tables.get("order", 100),
     )
 
 
@@ -271,12 +276,18 @@ def to_toml(values: Mapping[str, Any], head: Mapping[str, Any]) -> str:
 
 
 def save(path: Path, settings: Settings, name: str, description: str = "", base: str = "") -> None:
-    """Write a sparse preset: only what differs from its base (a built-in preset's name, or "" for the defaults)."""
+    """Write a sparse preset: only what differs from its base (a built-in preset's name, or "" for the defaults).
+
+    UserError when the file cannot be written.
+    """
     ground: BaseModel = type(settings)()
     if base:
         ground = build(full_values(Preset(name=base, base=base)), base)
     text = to_toml(differences(settings, ground), {"name": name, "description": description, "base": base})
-    atomic.write_text(path, text)
+    try:
+        atomic.write_text(path, text)
+    except OSError as error:
+        raise UserError(f"{path}: the preset cannot be saved ({error.strerror or error}).") from None
 
 
 def freeze(path: Path, settings: BaseModel) -> None:

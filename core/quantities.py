@@ -24,7 +24,9 @@ _FACTORS = {
     "gib": 2.0**30,
     "tib": 2.0**40,
 }
-_NUMBER = re.compile(r"^\s*([-+]?(?:\d[\d_,\u202f\u00a0 ]*)?(?:\.\d*)?(?:[eE][-+]?\d+)?)\s*([a-zA-Z%]*)\s*$")
+#: Whole groups of three digits may be set apart; "0,5" is none, so that a decimal comma is never read as thousands.
+_GROUPED = r"[1-9]\d{0,2}(?:[_,\u202f\u00a0 ]\d{3})+"
+_NUMBER = re.compile(rf"^\s*([-+]?(?:{_GROUPED}|\d*)(?:\.\d*)?(?:[eE][-+]?\d+)?)\s*([a-zA-Z%]*)\s*$")
 
 
 def parse_number(text: str) -> float:
@@ -44,10 +46,10 @@ def parse_number(text: str) -> float:
 
 
 def show_number(value: float) -> str:
-    """Short and exact: 1e-06 as 1e-6, 1200 as 1,200, 0.5 as 0.5."""
+    """Short, and exact to 12 digits: 1e-06 as 1e-6, 1200 as 1,200, 0.5 as 0.5."""
     if isinstance(value, int) or (float(value).is_integer() and abs(value) < 1e15):
         return f"{int(value):,}"
-    text = f"{value:.6g}"
+    text = f"{value:.12g}"
     return re.sub(r"e([-+])0*(\d)", lambda m: "e" + ("-" if m.group(1) == "-" else "") + m.group(2), text)
 
 

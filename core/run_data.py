@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ AXES = ("step", "images", "epoch", "hours", "kwh")
 #: Numbers of a step event that become curves of the same name.
 _STEP_TAGS = ("loss", "grad_norm", "speed", "images", "epoch", "seconds")
 _step_numbers = attrgetter("step", *_STEP_TAGS)
+_step_rates = attrgetter("rates")
 
 
 class Column:
@@ -46,6 +47,14 @@ class Column:
             self._buffer = grown
         self._buffer[self.length : need] = values
         self.length = need
+
+    def append(self, value: float) -> None:
+        """Append one value."""
+        if self.length == len(self._buffer):
+            self.extend((value,))
+        else:
+            self._buffer[self.length] = value
+            self.length += 1
 
     def cut(self, length: int) -> None:
         """Forget all but the first `length` values."""
@@ -84,6 +93,11 @@ class Curve:
         self._steps.extend(steps)
         self._values.extend(values)
 
+    def append(self, step: float, value: float) -> None:
+        """Append one point."""
+        self._steps.append(step)
+        self._values.append(value)
+
     def cut_after(self, step: float) -> None:
         """Forget the points after `step`."""
         length = int(np.searchsorted(self.steps, step, side="right"))
@@ -119,16 +133,25 @@ class RunData:
 
     def curve(self, tag: str) -> Curve:
         """The curve of a tag, empty when nothing was said of it yet."""
-        return self.curves.setdefault(tag, Curve())
+        found = self.curves.get(tag)
+        if found is None:
+            found = self.curves[tag] = Curve()
+        return found
 
     def feed(self, events: Iterable[ev.AnyEvent]) -> None:
-        """Take in events in the order in which they were written."""
+        """Take in events in the order in which they were written.
+
+        Steps are kept until the block's end, for columns are filled much faster in long stretches; only a restart,
+        which takes points back, must find them filled.
+        """
         steps: list[ev.Step] = []
         for event in events:
             if type(event) is ev.Step:
                 steps.append(event)
+                self.progress = None
+                self.paused = False
                 continue
-            if steps:
+            if type(event) is ev.Started and steps:
                 self._feed_steps(steps)
                 steps = []
             handler = _HANDLERS.get(type(event))
@@ -146,11 +169,9 @@ class RunData:
         for column, tag in enumerate(_STEP_TAGS, 1):
             self.curve(tag).extend(steps, table[:, column])
         for group in events[-1].rates:
-            self.curve(f"rate/{group}").extend(steps, [e.rates.get(group, np.nan) for e in events])
+            self.curve(f"rate/{group}").extend(steps, _rates(events, group))
         self.last_step = events[-1].step
-        self.seconds = events[-1].seconds
-        self.progress = None
-        self.paused = False
+        self.seconds = max(self.seconds, events[-1].seconds)
 
     def _feed_started(self, event: ev.Started) -> None:
         """A resume goes back to its state's step: what came after it is drawn anew."""
@@ -161,6 +182,8 @@ class RunData:
             curve.cut_after(event.step)
         self.samples = [s for s in self.samples if s.step <= event.step]
         self.last_step = event.step
+        worked = self.curve("seconds").values
+        self.seconds = float(worked[-1]) if len(worked) else 0.0
 
     def _feed_evaluated(self, event: ev.Evaluated) -> None:
         self._point(f"stable/{event.split}", event.step, event.loss)
@@ -172,7 +195,7 @@ class RunData:
         curve = self.curve(tag)
         if len(curve) and curve.steps[-1] >= step:
             curve.cut_after(step - 1)
-        curve.extend([step], [value])
+        curve.append(step, value)
 
     def _feed_telemetry(self, event: ev.Telemetry) -> None:
         self.telemetry = event
@@ -187,8 +210,11 @@ class RunData:
             for name in ("vram_bytes", "watts", "celsius", "utilisation"):
                 value = getattr(gpu, name)
                 readings[f"gpu{gpu.index}/{name}"] = value if value >= 0 else np.nan
+        # A worker that resumes reads its sensors (at step 0) before it knows its step; no curve may go back by that.
+        before = self.curve("kwh").steps
+        step = max(event.step, before[-1]) if len(before) else event.step
         for tag, value in readings.items():
-            self.curve(tag).extend([event.step], [value])
+            self.curve(tag).append(step, value)
 
     def _feed_progress(self, event: ev.Progress) -> None:
         self.progress = event
@@ -240,6 +266,14 @@ class RunData:
             points = {n: {"step": int(steps[i]), "value": float(values[i])} for n, i in places.items()}
             found[tag] = {"points": len(curve), **points}
         return found
+
+
+def _rates(events: list[ev.Step], group: str) -> Sequence[float] | Floats:
+    """One group's learning rate at every step; nan where a step does not name the group."""
+    try:
+        return np.fromiter(map(itemgetter(group), map(_step_rates, events)), np.float64, len(events))
+    except KeyError:
+        return [event.rates.get(group, np.nan) for event in events]
 
 
 _HANDLERS: dict[type, Any] = {

@@ -9,14 +9,15 @@ import re
 import shutil
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import filelock
 import msgspec
 import psutil
+from pydantic import BaseModel
 
 from core import __version__, atomic, paths, presets
 from core import events as ev
@@ -27,8 +28,11 @@ from core.settings import Settings
 RUN_FORMAT = 1
 
 Kind = Literal["train", "cache", "grid"]
+Pages = TypeVar("Pages", bound=BaseModel)
 CommandName = Literal["stop", "pause", "continue", "save", "sample"]
-_STEP = re.compile(r"-step(\d+)")
+_STEP = re.compile(r"-step(\d+)$")
+#: Events that say what state a run is in.
+_TELLING = (ev.Started, ev.Step, ev.Paused, ev.Continued, ev.Ended)
 
 
 class Command(msgspec.Struct):
@@ -68,12 +72,14 @@ class Run:
             raise UserError(f"{self.path} is not a run folder of Burnish (it holds no run.json).") from None
         except (OSError, ValueError) as error:
             raise UserError(f"{self.path / 'run.json'} cannot be read ({error}).") from None
-        if facts.get("format", 0) > RUN_FORMAT:
+        if not isinstance(facts, dict) or type(facts.get("format")) is not int:
+            raise UserError(f"{self.path / 'run.json'} is damaged, or another program's, so this is no run folder.")
+        if facts["format"] > RUN_FORMAT:
             raise UserError(
                 f"{self.path} was made by a newer version of Burnish ({facts.get('version', '?')}). "
                 "Update Burnish to open it."
             )
-        return facts
+        return {"id": self.path.name, "name": self.path.name, "kind": "train", "created": 0.0, **facts}
 
     @property
     def name(self) -> str:
@@ -113,13 +119,17 @@ class Run:
 
     def energy_kwh(self) -> float:
         """Energy that the run has used so far, by the last reading in its events."""
-        return next((e.kwh for e in reversed(_tail_events(self.events_path)) if isinstance(e, ev.Telemetry)), 0.0)
+        found = _tail_events(self.events_path, lambda event: isinstance(event, ev.Telemetry))
+        return next((event.kwh for event in reversed(found) if isinstance(event, ev.Telemetry)), 0.0)
 
     def send(self, command: CommandName) -> None:
-        """Ask the worker for something; it looks between two steps."""
+        """Ask the worker for something; it looks between two steps. UserError when it cannot be written down."""
         line = msgspec.json.encode(Command(command, time.time())) + b"\n"
-        with self.commands_path.open("ab", buffering=0) as file:
-            file.write(line)
+        try:
+            with self.commands_path.open("ab", buffering=0) as file:
+                file.write(line)
+        except OSError as error:
+            raise UserError(f"{self.commands_path} cannot be written ({error.strerror or error}).") from None
 
     def worker_pid(self) -> int | None:
         """Process number of the run's living worker, None when there is none."""
@@ -142,20 +152,35 @@ class Run:
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the run for this process; UserError when another worker has it. However the process dies, it lets go."""
+        """Hold the run for this process; however the process dies, it lets go.
+
+        What a killed worker left half-written is removed. UserError when another worker has the run, or its folder
+        cannot be written.
+        """
         lock = filelock.FileLock(self.path / "worker.lock")
         try:
             lock.acquire(timeout=3)
         except filelock.Timeout:
             raise UserError(f"{self.path}: another worker is at this run already. Wait for it or stop it.") from None
+        except OSError as error:
+            raise UserError(f"{self.path} cannot be written ({error.strerror or error}).") from None
         try:
-            facts = {"pid": os.getpid(), "created": psutil.Process().create_time()}
-            atomic.write_text(self.path / "worker.json", json.dumps(facts))
+            self._begin_work()
             yield
         finally:
             with contextlib.suppress(OSError):
                 (self.path / "worker.json").unlink()
             lock.release()
+
+    def _begin_work(self) -> None:
+        """Sign the run folder with this process, and clear away what a killed one left."""
+        for folder in (self.path, self.checkpoints_path, self.states_path, self.samples_path):
+            atomic.remove_leftovers(folder)
+        facts = {"pid": os.getpid(), "created": psutil.Process().create_time()}
+        try:
+            atomic.write_text(self.path / "worker.json", json.dumps(facts))
+        except OSError as error:
+            raise UserError(f"{self.path} cannot be written ({error.strerror or error}).") from None
 
 
 class CommandReader:
@@ -188,17 +213,24 @@ class CommandReader:
         return found
 
 
-def _tail_events(path: Path) -> list[ev.AnyEvent]:
-    """The events in the last 64 KiB of an events file; [] when there is none."""
-    try:
-        with path.open("rb") as file:
-            file.seek(0, os.SEEK_END)
-            file.seek(max(0, file.tell() - 65536))
-            block = file.read()
-    except FileNotFoundError:
-        return []
-    found = (ev.decode(line) for line in block.split(b"\n") if line.strip())
-    return [event for event in found if event is not None]
+def _tail_events(path: Path, wanted: Callable[[ev.AnyEvent], bool]) -> list[ev.AnyEvent]:
+    """The last events of an events file, from far enough back to hold a `wanted` one; [] when there is no file.
+
+    Mostly that is the last 64 KiB; a run that was paused for hours has more sensor readings than that at its end.
+    """
+    size, length = 0, 1 << 16
+    while True:
+        try:
+            with path.open("rb") as file:
+                size = file.seek(0, os.SEEK_END)
+                file.seek(max(0, size - length))
+                block = file.read()
+        except FileNotFoundError:
+            return []
+        found = [event for line in block.split(b"\n") if line.strip() and (event := ev.decode(line)) is not None]
+        if length >= size or any(map(wanted, found)):
+            return found
+        length *= 8
 
 
 def _tail_state(path: Path) -> tuple[str, int]:
@@ -206,7 +238,7 @@ def _tail_state(path: Path) -> tuple[str, int]:
     if not path.exists():
         return "new", 0
     state, step = "running", 0
-    for event in _tail_events(path):
+    for event in _tail_events(path, lambda event: isinstance(event, _TELLING)):
         step = max(step, getattr(event, "step", 0))
         if isinstance(event, ev.Started):
             state, step = "running", event.step
@@ -224,7 +256,7 @@ def slug(text: str) -> str:
     return re.sub(r"[^A-Za-z0-9._]+", "-", text).strip("-.")[:80] or "run"
 
 
-def freeze_paths(settings: Settings) -> Settings:
+def freeze_paths(settings: Pages) -> Pages:
     """A copy whose relative paths are absolute, so that the run means the same from every folder."""
     values = presets.flat(settings)
     for entry in presets.entries(type(settings)).values():
@@ -272,7 +304,8 @@ def create(settings: Settings, path: Path | None = None, *, kind: Kind = "train"
         atomic.write_text(path / "run.json", json.dumps(facts, indent=1))
     except OSError as error:
         raise UserError(f"{path}: the run folder cannot be made ({error.strerror or error}).") from None
-    _remember(path)
+    if kind == "train":
+        _remember(path)
     return run
 
 
@@ -296,7 +329,7 @@ def _remember(path: Path) -> None:
 def _remembered() -> list[Path]:
     try:
         return [Path(p) for p in json.loads((paths.home_folder() / "other-runs.json").read_text(encoding="utf-8"))]
-    except (OSError, ValueError):
+    except (OSError, ValueError, TypeError):
         return []
 
 
@@ -308,13 +341,13 @@ def list_runs() -> list[Run]:
     for path in [*found, *_remembered()]:
         with contextlib.suppress(UserError):
             run = Run(path)
-            dated.append((float(run.facts().get("created", 0)), run))
+            dated.append((run.facts()["created"], run))
     return [run for _, run in sorted(dated, key=lambda item: -item[0])]
 
 
 def find(name: str) -> Run:
     """A run by its folder, id or name; UserError when there is none."""
-    path = Path(name).expanduser()
+    path = paths.resolve(name)
     if (path / "run.json").exists():
         return open_run(path)
     for run in list_runs():

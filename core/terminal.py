@@ -25,6 +25,10 @@ _PHASES = {
 }
 
 
+#: Statuses of a worker that a second ctrl-C (or one before it could listen) has ended.
+_INTERRUPTED = (130, -2)
+
+
 class Bar:
     """One line on stderr that is rewritten on a terminal, and a line now and then elsewhere."""
 
@@ -53,9 +57,14 @@ class Bar:
         """A line that stays."""
         if self._quiet:
             return
-        if self._tty:
-            print("\r" + " " * (shutil.get_terminal_size().columns - 1) + "\r", end="", file=sys.stderr)
+        self.clear()
         print(text, file=sys.stderr, flush=True)
+
+    def clear(self) -> None:
+        """Wipe the line off a terminal."""
+        if self._tty and not self._quiet:
+            blank = " " * (shutil.get_terminal_size().columns - 1)
+            print(f"\r{blank}\r", end="", file=sys.stderr, flush=True)
 
 
 def run_worker(kind: Kind, run: Run, quiet: bool = False) -> tuple[int, RunData]:
@@ -124,15 +133,21 @@ def _show_step(data: RunData, started: ev.Started, bar: Bar) -> None:
 
 def _status(code: int, run: Run, data: RunData, bar: Bar) -> int:
     """The command's status; what went wrong is one line on stderr."""
-    if data.ended is None:
-        tail = _last_words(run)
-        print(f"The worker ended without a word (status {code}). {tail} See {run.console_path}.", file=sys.stderr)
-        return code if code in (1, 2) else 1
-    if data.ended.state == "failed":
-        bar.say("")
+    bar.clear()
+    if data.ended is not None:
+        if data.ended.state != "failed":
+            return 0
         print(data.ended.text, file=sys.stderr)
         return code if code in (1, 2) else 1
-    return 0
+    if code in _INTERRUPTED:
+        print(f"Stopped at once, without saving. The run is in {run.path}.", file=sys.stderr)
+        return 130
+    tail = _last_words(run)
+    if code == 2:  # a mistake that the worker could not write into the run: another worker has it, for instance
+        print(tail, file=sys.stderr)
+        return 2
+    print(f"The worker ended without a word (status {code}). {tail} See {run.console_path}.", file=sys.stderr)
+    return 1
 
 
 def _last_words(run: Run) -> str:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core import events as ev
-from core.errors import UserError
+from core.errors import UserError, disk_sentence
 from core.launch import distributed_command, worker_environment
 from core.runs import CommandReader, Run, open_run
 
@@ -34,18 +34,21 @@ def main(arguments: list[str]) -> int:
     kind, folder = arguments
     try:
         run = open_run(Path(folder))
+        _write_to_console_log(run)
+        if kind == "train" and "RANK" not in os.environ and run.settings().hardware.processes > 1:
+            return _launch_processes(run)
+        return _work(kind, run)
     except UserError as error:
         print(error, file=sys.stderr)
         return MISTAKE
-    _write_to_console_log(run)
-    if kind == "train" and "RANK" not in os.environ and run.settings().hardware.processes > 1:
-        return _launch_processes(run)
-    return _work(kind, run)
 
 
 def _write_to_console_log(run: Run) -> None:
     """Send all that this process prints, warnings of libraries and crashes too, to the run's console.log."""
-    file = os.open(run.console_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    try:
+        file = os.open(run.console_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    except OSError as error:
+        raise UserError(f"{run.console_path} cannot be written ({error.strerror or error}).") from None
     sys.stdout.flush()
     sys.stderr.flush()
     os.dup2(file, 1)
@@ -64,7 +67,7 @@ def _launch_processes(run: Run) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: run.send("stop"))
     code = child.wait()
-    if code and run.state()[0] == "interrupted":
+    if code and run.state()[0] in ("new", "interrupted"):
         text = f"One of the processes died (status {code}). See {run.console_path}."
         _end(ev.Writer(run.events_path), "failed", text)
     state = run.state()[0]
@@ -82,12 +85,8 @@ def _work(kind: str, run: Run) -> int:
     main_rank = os.environ.get("RANK", "0") == "0"
     if not main_rank:
         return _follow_rank_zero(kind, run)
-    try:
-        with run.locked():
-            return _speak(kind, run)
-    except UserError as error:
-        print(error, file=sys.stderr)
-        return MISTAKE
+    with run.locked():
+        return _speak(kind, run)
 
 
 def _follow_rank_zero(kind: str, run: Run) -> int:
@@ -122,6 +121,10 @@ def _speak(kind: str, run: Run) -> int:
         return MISTAKE
     except Exception as error:
         _log.exception("the job failed")
+        sentence = disk_sentence(error) if isinstance(error, OSError) else ""
+        if sentence:
+            _end(writer, "failed", sentence)
+            return MISTAKE
         trace = "".join(traceback.format_exception_only(error)).strip()
         _end(writer, "failed", f"Burnish failed ({trace}). The whole story is in {run.console_path}.")
         return FAILED

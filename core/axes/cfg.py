@@ -17,8 +17,8 @@ def parse(text: str, context: AxisContext) -> list[float]:
     """The numbers; ValueError for what is none or out of range."""
     values = [float(value) for value in numbers(text, whole=False)]
     for cfg in values:
-        if not cfg >= 1:
-            raise ValueError(f"{cfg} is not possible; cfg >= 1")
+        if not 1 <= cfg <= 50:
+            raise ValueError(f"a CFG scale of {cfg:g} is not possible; 1 to 50 is")
     return values
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from core.grid import AxisContext, CellPlan, checkpoint_label, find_checkpoint, split_values
@@ -34,3 +35,9 @@ def apply(cell: CellPlan, value: str, shared: CellPlan) -> CellPlan:
 def show(value: str) -> str:
     """ "base", "step 1,200" or the file's name."""
     return checkpoint_label(value)
+
+
+def freeze(values: Sequence[str]) -> str:
+    """The values as a text with whole paths, one a line; it means the same from every folder."""
+    lines = [value or "base" for value in values]
+    return "\n".join(lines) if len(lines) > 1 else '"' + lines[0].replace('"', '""') + '"'

@@ -16,8 +16,8 @@ def parse(text: str, context: AxisContext) -> list[int]:
     """The numbers; ValueError for what is none or out of range."""
     values = [int(value) for value in numbers(text, whole=True)]
     for seed in values:
-        if not seed >= 0:
-            raise ValueError(f"{seed} is not possible; seed >= 0")
+        if not 0 <= seed < 2**32:
+            raise ValueError(f"the seed {seed} is not possible; 0 to {2**32 - 1} is")
     return values
 
 

@@ -17,8 +17,8 @@ def parse(text: str, context: AxisContext) -> list[int]:
     """The numbers; ValueError for what is none or out of range."""
     values = [int(value) for value in numbers(text, whole=True)]
     for steps in values:
-        if not steps >= 1:
-            raise ValueError(f"{steps} is not possible; steps >= 1")
+        if not 1 <= steps <= 1000:
+            raise ValueError(f"{steps} steps are not possible; 1 to 1000 are")
     return values
 
 

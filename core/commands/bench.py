@@ -34,7 +34,8 @@ def run(options: argparse.Namespace) -> int:
         print("\n".join(names()))
         return 0
     if options.name not in names():
-        raise UserError(f"There is no benchmark '{options.name}'. Choose one of {', '.join(names())}.")
+        missing = f"There is no benchmark '{options.name}'. " if options.name else ""
+        raise UserError(f"{missing}Choose one of {', '.join(names())}.")
     sys.path.insert(0, str(ROOT))
     figures = importlib.import_module(f"tests.benchmarks.{options.name}").run()
     if options.json:

@@ -35,9 +35,9 @@ def run(options: argparse.Namespace) -> int:
     }
     settings = presets.build(values, "index")
     folders = [paths.resolve(folder) for folder in options.folders]
-    index = Index(index_path([str(folder) for folder in folders], paths.cache_folder()))
-    index.scan(folders)
-    report = make_report(list(index.pictures()), index.broken(), settings).to_json()
+    with Index(index_path([str(folder) for folder in folders], paths.cache_folder())) as index:
+        index.scan(folders)
+        report = make_report(list(index.pictures()), index.broken(), settings).to_json()
     if options.json:
         print(json.dumps(report))
         return 0

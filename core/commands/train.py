@@ -8,6 +8,8 @@ from pathlib import Path
 
 from core import checks, presets, runs
 from core.errors import UserError
+from core.paths import resolve
+from core.runs import Run
 from core.terminal import run_worker
 
 
@@ -22,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def preset_path(text: str) -> Path:
     """The file of a preset given as a path or as the name of a built-in one."""
-    path = Path(text).expanduser()
+    path = resolve(text)
     if path.exists() or path.suffix == ".toml":
         return path
     builtin = presets.builtin()
@@ -33,16 +35,30 @@ def preset_path(text: str) -> Path:
     raise UserError(f"There is no preset '{text}'.{hint}")
 
 
+def _to_resume(name: str, changes: list[str]) -> Run:
+    """The run that is to go on, with its settings changed; UserError when it cannot."""
+    found = runs.find(name)
+    if found.facts()["kind"] != "train":
+        raise UserError(f"{found.path} is not a training run, so it cannot go on.")
+    if found.worker_pid() is not None:
+        raise UserError(f"{found.path}: another worker is at this run already. Wait for it or stop it.")
+    settings = found.settings()
+    if changes:
+        settings = presets.build({**presets.flat(settings), **presets.parse_changes(changes)}, "--set")
+    checks.require_startable(settings)
+    if changes:
+        presets.freeze(found.settings_path, runs.freeze_paths(settings))
+    return found
+
+
 def run(options: argparse.Namespace) -> int:
     """Start or go on; prints {"run", "state", "step"} with --json."""
     if bool(options.preset) == bool(options.resume):
         raise UserError("Give either a preset or --resume RUN.")
     if options.resume:
-        found = runs.find(options.resume)
-        if options.set:
-            settings = found.settings()
-            values = {**presets.flat(settings), **presets.parse_changes(options.set)}
-            presets.freeze(found.settings_path, presets.build(values, "--set"))
+        if options.run:
+            raise UserError("--run is for a new run; one that goes on stays in its folder. Leave --run out.")
+        found = _to_resume(options.resume, options.set)
     else:
         path = preset_path(options.preset)
         settings = presets.load(path, options.set)

@@ -66,7 +66,7 @@ class Swapper:
     def _weights(self, path: Path) -> dict[str, State]:
         """Tensors of a checkpoint by part, under the modules' names; UserError when it is gone or does not fit."""
         if not path.exists():
-            raise UserError(f"The checkpoint {path} does not exist (any more); its cells are left out.")
+            raise UserError(f"The checkpoint {path} does not exist any more; its cells are left out.")
         family = self._models.family
         if path.is_file():
             keys, _ = read_header(path)
@@ -104,12 +104,19 @@ class Renderer:
         self._precision = precision
         self._hashes: dict[str, str] = {}
 
-    def render(self) -> Iterator[tuple[CellPlan, Image.Image]]:
-        """Yield cells and pictures in the order in which they are made. Raises Stopped, UserError."""
+    def render(self) -> Iterator[tuple[CellPlan, Image.Image] | UserError]:
+        """Yield cells and pictures in the order in which they are made; a UserError for a checkpoint left out.
+
+        Raises Stopped.
+        """
         for checkpoint, group in groupby(self._plan_cells(), key=lambda cell: cell.checkpoint):
             cells = list(group)
-            if self._swapper.show(checkpoint):
-                self._texts = TextStates(self._models, self._precision)
+            try:
+                if self._swapper.show(checkpoint):
+                    self._texts = TextStates(self._models, self._precision)
+            except UserError as error:
+                yield error
+                continue
             drawing = Drawing(self._models, self._texts.get, self._precision, self._control.should_stop)
             for index, image in drawing.draw(cells, self._batch):
                 yield cells[index], image
@@ -141,7 +148,13 @@ def render_job(job: Run, control: Control) -> Iterator[ev.Event]:
     try:
         renderer = Renderer(plan, control, settings.grid.batch)
         yield ev.Progress(phase="grid", done=0, total=total)
-        for cell, image in renderer.render():
+        problem = None
+        for drawn in renderer.render():
+            if isinstance(drawn, UserError):
+                problem = drawn
+                yield ev.Message(level="warning", text=str(drawn))
+                continue
+            cell, image = drawn
             path = job.path / "cells" / f"{cell.z:03d}-{cell.y:03d}-{cell.x:03d}.{suffix}"
             text = parameters(cell, renderer.facts(cell))
             save_picture(path, image, text)
@@ -163,6 +176,8 @@ def render_job(job: Run, control: Control) -> Iterator[ev.Event]:
         yield from _whole_grids(job, plan, made, suffix)
         yield ev.Ended(state="stopped")
         return
+    if problem is not None and not made:
+        raise problem
     yield from _whole_grids(job, plan, made, suffix)
     yield ev.Ended(state="finished")
 

@@ -1,0 +1,196 @@
+"""Training speed on the starter (CPU, batch 4): ours beside a plain diffusers loop, with and without ready latents.
+
+Each variant runs in a process of its own, in turns; a figure is the median of the rounds. Same model, precision, batch
+and pictures. `plain` is the loop of diffusers' text-to-image example: decode, encode by the VAE and the text encoder at
+every step, AdamW as torch makes it. `ready` is the same loop with latents and text states made beforehand.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from core.launch import worker_environment
+from core.paths import ROOT
+from tests.benchmarks.common import Figure
+
+ROUNDS = 3
+WARM, STEPS, BATCH = 5, 25, 4
+
+
+def run() -> dict[str, Figure]:
+    """Ratios of images per second and of peak memory."""
+    found: dict[str, list[dict[str, float]]] = {"plain": [], "ready": [], "ours": []}
+    for _ in range(ROUNDS):
+        for variant in found:
+            command = [sys.executable, "-m", "tests.benchmarks.training", variant]
+            result = subprocess.run(command, cwd=ROOT, env=worker_environment(), capture_output=True, text=True)
+            if result.returncode:
+                raise RuntimeError(result.stderr[-2000:])
+            found[variant].append(json.loads(result.stdout.splitlines()[-1]))
+    speed = {name: statistics.median(row["speed"] for row in rows) for name, rows in found.items()}
+    peak = {name: statistics.median(row["peak_mib"] for row in rows) for name, rows in found.items()}
+    plain, ready = speed["ours"] / speed["plain"], speed["ours"] / speed["ready"]
+    memory = peak["ours"] / min(peak["plain"], peak["ready"])
+    return {
+        "times_plain_loop": Figure(plain, "x", ">= 2", plain >= 2),
+        "times_ready_loop": Figure(ready, "x", ">= 1.1", ready >= 1.1),
+        "peak_memory_ratio": Figure(memory, "x", "<= 1", memory <= 1),
+        **{f"{name}_speed": Figure(value, "img/s", "-", True) for name, value in speed.items()},
+        **{f"{name}_peak": Figure(value, "MiB", "-", True) for name, value in peak.items()},
+    }
+
+
+def _settings(folder: str) -> Any:
+    """The demo's settings on the square pictures only, which are what the plain loop sees."""
+    from core import demo
+
+    pictures = Path(folder) / "pictures"
+    pictures.mkdir()
+    for path, text in _pictures():
+        (pictures / path.name).symlink_to(path)
+        (pictures / path.name).with_suffix(".txt").write_text(text, encoding="utf-8")
+    return demo.settings(
+        [
+            f"training.max_steps={WARM + STEPS}",
+            f"training.batch_size={BATCH}",
+            "validation.every_steps=0",
+            "sample.every_steps=0",
+            "sample.prompts=[]",
+            "output.save_every_steps=0",
+            "data.captions=tags",
+            f"data.folders={pictures}",
+            f"hardware.cache_folder={folder}/cache",
+        ]
+    )
+
+
+def _ours() -> dict[str, float]:
+    """The real session; the last save is not counted, everything else between two steps is."""
+    from core import events as ev
+    from core import runs
+    from core.engine.control import Control
+    from core.engine.session import Session
+
+    with tempfile.TemporaryDirectory() as folder:
+        run_folder = runs.create(_settings(folder), Path(folder) / "run")
+        session = Session(run_folder, run_folder.settings(), Control())
+        began, images, seconds = 0.0, 0, 0.0
+        for event in session.events():
+            if isinstance(event, ev.Step) and event.step == WARM:
+                began, images = time.perf_counter(), event.images
+            if isinstance(event, ev.Step) and event.step == WARM + STEPS:
+                seconds, images = time.perf_counter() - began, event.images - images
+                break
+    return {"speed": images / seconds}
+
+
+def _pictures() -> list[tuple[Path, str]]:
+    """The square ones of the starter pictures with their first caption, so that plain batches need no buckets."""
+    from PIL import Image
+
+    folder = ROOT / "resources" / "starter" / "pictures"
+    found = []
+    for path in sorted(folder.glob("*.png")):
+        with Image.open(path) as image:
+            if image.width == image.height:
+                found.append((path, path.with_suffix(".txt").read_text().strip()))
+    return found
+
+
+def _plain_batches(tokenizer: Any) -> Iterator[tuple[Any, Any]]:
+    """(pixels, tokens) as diffusers' example makes them, without end."""
+    import numpy as np
+    import torch
+    from PIL import Image
+
+    pictures = _pictures()
+    while True:
+        order = torch.randperm(len(pictures)).tolist()
+        for start in range(0, len(order) - BATCH + 1, BATCH):
+            chosen = [pictures[i] for i in order[start : start + BATCH]]
+            pixels = []
+            for path, _ in chosen:
+                image = Image.open(path).convert("RGB").resize((128, 128), Image.Resampling.BILINEAR)
+                pixels.append(torch.from_numpy(np.array(image)).permute(2, 0, 1).float() / 127.5 - 1)
+            texts = [text for _, text in chosen]
+            tokens = tokenizer(texts, max_length=77, padding="max_length", truncation=True, return_tensors="pt")
+            yield torch.stack(pixels), tokens.input_ids
+
+
+def _plain(ready: bool) -> dict[str, float]:
+    """diffusers' example loop."""
+    import torch
+    import torch.nn.functional as functional
+    from accelerate import Accelerator
+    from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
+    from transformers import CLIPTextModel, CLIPTokenizer
+
+    from core.engine.models import pick_precision
+
+    torch.manual_seed(0)
+    precision = pick_precision("auto", torch.device("cpu"))
+    accelerator = Accelerator(cpu=True, mixed_precision={"fp32": "no"}.get(precision, precision))
+    model = str(ROOT / "resources" / "starter" / "model")
+    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+    tokenizer = CLIPTokenizer.from_pretrained(model, subfolder="tokenizer")
+    scheduler = DDPMScheduler.from_pretrained(model, subfolder="scheduler")
+    vae = AutoencoderKL.from_pretrained(model, subfolder="vae").requires_grad_(False).to(dtype=dtype)
+    text_encoder = CLIPTextModel.from_pretrained(model, subfolder="text_encoder").requires_grad_(False).to(dtype=dtype)
+    unet = UNet2DConditionModel.from_pretrained(model, subfolder="unet", torch_dtype=torch.float32)
+    unet.train()
+    optimizer = torch.optim.AdamW(unet.parameters(), lr=3e-4, weight_decay=0.01)
+    rates = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1.0)
+    unet, optimizer, rates = accelerator.prepare(unet, optimizer, rates)
+
+    def encode(pixels: Any, tokens: Any) -> tuple[Any, Any]:
+        latents = vae.encode(pixels.to(dtype)).latent_dist.sample() * vae.config.scaling_factor
+        return latents, text_encoder(tokens, return_dict=False)[0]
+
+    batches = _plain_batches(tokenizer)
+    kept: list[tuple[Any, Any]] = []
+    if ready:
+        with torch.no_grad():
+            kept = [encode(*next(batches)) for _ in range(24)]
+        del vae, text_encoder
+    images, began, total_loss = 0, 0.0, 0.0
+    for step in range(WARM + STEPS):
+        if step == WARM:
+            began = time.perf_counter()
+        if ready:
+            latents, states = kept[step % len(kept)]
+        else:
+            with torch.no_grad():
+                latents, states = encode(*next(batches))
+        noise = torch.randn_like(latents)
+        timesteps = torch.randint(0, 1000, (len(latents),)).long()
+        noisy = scheduler.add_noise(latents, noise, timesteps)
+        predicted = unet(noisy, timesteps, states, return_dict=False)[0]
+        loss = functional.mse_loss(predicted.float(), noise.float(), reduction="mean")
+        total_loss += accelerator.gather(loss.repeat(BATCH)).mean().item()
+        accelerator.backward(loss)
+        accelerator.clip_grad_norm_(unet.parameters(), 1.0)
+        optimizer.step()
+        rates.step()
+        optimizer.zero_grad()
+        images += BATCH if step >= WARM else 0
+    return {"speed": images / (time.perf_counter() - began), "loss": total_loss}
+
+
+def main(variant: str) -> None:
+    """One variant; prints one JSON line."""
+    row = _ours() if variant == "ours" else _plain(ready=variant == "ready")
+    row["peak_mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(json.dumps(row))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,136 @@
+"""Latents: broken pictures cost themselves alone, a stop keeps what is done, damage is found, nothing is stale."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from core import events as ev
+from core.data.buckets import Fit
+from core.engine.control import Control
+from core.engine.latent_store import LatentStore, entry_key, verify
+from core.engine.session import Session
+from core.errors import UserError
+from core.runs import create
+from core.settings import Settings
+from tests.core.engine.helpers import losses, train
+
+Make = Callable[..., Settings]
+FIT = Fit((64, 64), (64, 64), (0, 0, 64, 64), 0.0)
+
+
+def test_a_store_gives_back_what_was_put(tmp_path: Path) -> None:
+    store = LatentStore(tmp_path)
+    latents = {entry_key(str(n), FIT): torch.randn(4, 8, 8).half() for n in range(5)}
+    for key, latent in latents.items():
+        store.put(key, latent)
+    store.flush()
+    again = LatentStore(tmp_path)
+    assert len(again) == 5
+    assert all(torch.equal(again.get(key), latent) for key, latent in latents.items())
+    with pytest.raises(KeyError):
+        again.get("unknown")
+
+
+def test_names_change_with_all_that_changes_a_latent() -> None:
+    keys = {
+        entry_key("a", FIT),
+        entry_key("b", FIT),
+        entry_key("a", FIT, True),
+        entry_key("a", Fit((64, 48), (64, 64), (0, 8, 64, 56), 0.0)),
+        entry_key("a", Fit((64, 64), (80, 64), (8, 0, 72, 64), 0.0)),
+    }
+    assert len(keys) == 5
+
+
+def test_verify_drops_damaged_entries_and_keeps_the_sound(tmp_path: Path) -> None:
+    store = LatentStore(tmp_path / "vae")
+    for number in range(4):
+        store.put(f"key{number}", torch.full((4, 8, 8), float(number)))
+    store.flush()
+    store.close()
+    shard = next((tmp_path / "vae").glob("*.safetensors"))
+    data = bytearray(shard.read_bytes())
+    data[-1] ^= 0x7F
+    shard.write_bytes(bytes(data))
+    found = verify(tmp_path)
+    assert (found.sound, found.damaged, found.unreadable) == (3, 1, [])
+    assert len(LatentStore(tmp_path / "vae")) == 3
+    assert verify(tmp_path).damaged == 0
+
+
+def test_a_torn_shard_is_put_aside_and_encoded_again(make_settings: Make, tmp_path: Path) -> None:
+    settings = make_settings(training__max_steps=2)
+    _, told = train(settings, tmp_path / "one")
+    shard = next((tmp_path / "cache" / "latents").rglob("*.safetensors"))
+    shard.write_bytes(shard.read_bytes()[:-100])
+    _, again = train(settings, tmp_path / "two")
+    assert losses(again) == losses(told)
+    assert shard.with_suffix(".damaged").exists()
+    cached = [e for e in again if isinstance(e, ev.Progress) and e.phase == "cache"]
+    assert cached[-1].total == 12
+
+
+def test_the_second_run_encodes_nothing(make_settings: Make, tmp_path: Path) -> None:
+    settings = make_settings(training__max_steps=1)
+    totals = []
+    for name in ("one", "two"):
+        _, told = train(settings, tmp_path / name)
+        totals.append([e.total for e in told if isinstance(e, ev.Progress) and e.phase == "cache"][-1])
+    assert totals == [12, 0]
+
+
+def test_broken_pictures_are_listed_and_skipped(make_settings: Make, tmp_path: Path, pictures: Path) -> None:
+    own = tmp_path / "own"
+    shutil.copytree(pictures, own)
+    (own / "empty.png").write_bytes(b"")
+    (own / "words.jpg").write_text("no picture at all")
+    whole = (own / "00.png").read_bytes()
+    damaged = bytearray(whole)
+    damaged[len(whole) // 2 : len(whole) // 2 + 40] = b"\0" * 40
+    (own / "damaged.png").write_bytes(bytes(damaged))
+    settings = make_settings(data__folders=[str(own)], training__max_steps=2)
+    for name in ("run", "again"):
+        run, told = train(settings, tmp_path / name)
+        warnings = " ".join(e.text for e in told if isinstance(e, ev.Message))
+        assert all(broken in warnings for broken in ("empty.png", "words.jpg", "damaged.png")), name
+        started = next(e for e in told if isinstance(e, ev.Started))
+        assert started.pictures + started.validation_pictures == 12
+        assert run.state()[0] == "finished"
+
+
+def test_a_stop_while_caching_keeps_what_is_encoded(make_settings: Make, tmp_path: Path) -> None:
+    settings = make_settings(training__max_steps=1, hardware__encode_batch=2)
+    run = create(settings, tmp_path / "run")
+    control = Control()
+    told = []
+    for event in Session(run, run.settings(), control).events():
+        told.append(event)
+        if isinstance(event, ev.Progress) and event.phase == "cache" and event.done == 0:
+            control.stop()
+    assert isinstance(told[-1], ev.Ended) and told[-1].state == "stopped"
+    _, rest = train(settings, tmp_path / "run")
+    assert isinstance(rest[-1], ev.Ended) and rest[-1].state == "finished"
+
+
+def test_transparent_and_grey_pictures_are_trained(make_settings: Make, tmp_path: Path) -> None:
+    own = tmp_path / "own"
+    own.mkdir()
+    for number, mode in enumerate(("RGBA", "L", "I;16", "P", "CMYK", "1")):
+        image = Image.effect_noise((64, 64), 80)
+        image = Image.new("I;16", (64, 64), 30000) if mode == "I;16" else image.convert(mode)
+        image.save(own / f"{number}.{'tif' if mode in ('CMYK', 'I;16') else 'png'}")
+    _, told = train(make_settings(data__folders=[str(own)], training__max_steps=1), tmp_path / "run")
+    started = next(e for e in told if isinstance(e, ev.Started))
+    assert started.pictures + started.validation_pictures == 6
+
+
+def test_a_cache_folder_that_cannot_be_made_is_said(make_settings: Make, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="file"):
+        train(make_settings(hardware__cache_folder=str(tmp_path / "file" / "cache")), tmp_path / "run")

@@ -1,0 +1,193 @@
+"""Other programs load what we write: diffusers reads our checkpoints and LoRAs and draws the same pictures."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+
+from core.engine.checkpoint import tensor_hash
+from core.engine.lora_files import merged
+from core.engine.model_files import CONFIG_KEY, open_model
+from core.engine.models import Models
+from core.engine.noise import generator
+from core.engine.sample import Drawing
+from core.engine.text_states import TextStates
+from core.families import sd15
+from core.grid import CellPlan
+from core.paths import RESOURCES
+from core.settings import Settings
+from tests.core.engine.helpers import train
+
+Make = Callable[..., Settings]
+CELL = CellPlan("", "a noisy thing", "blue", 7, 3.0, 4, "ddim", 64, 64)
+
+
+def _models(path: Path) -> Models:
+    models = Models(open_model(path), torch.device("cpu"))
+    models.load("unet", "vae", "text_encoder", "tokenizer")
+    return models
+
+
+def _draw(models: Models, cell: CellPlan = CELL) -> np.ndarray:
+    drawing = Drawing(models, TextStates(models, "fp32").get, "fp32")
+    return np.asarray(next(iter(drawing.draw([cell], 1)))[1]).astype(int)
+
+
+def _draw_by_diffusers(pipeline: Any, cell: CellPlan = CELL) -> np.ndarray:
+    from diffusers import DDIMScheduler
+
+    pipeline.scheduler = DDIMScheduler.from_config(
+        pipeline.scheduler.config, set_alpha_to_one=False, clip_sample=False, timestep_spacing="leading"
+    )
+    pipeline.set_progress_bar_config(disable=True)
+    latents = torch.randn(1, 4, cell.height // 8, cell.width // 8, generator=torch.Generator().manual_seed(cell.seed))
+    image = pipeline(
+        cell.prompt,
+        negative_prompt=cell.negative,
+        num_inference_steps=cell.steps,
+        guidance_scale=cell.cfg,
+        latents=latents,
+        height=cell.height,
+        width=cell.width,
+    ).images[0]
+    return np.asarray(image).astype(int)
+
+
+def _pipeline(folder: Path) -> Any:
+    from diffusers import StableDiffusionPipeline
+
+    return StableDiffusionPipeline.from_pretrained(str(folder), local_files_only=True)
+
+
+def test_our_sampler_draws_what_diffusers_draws(tiny_model: Path) -> None:
+    ours, theirs = _draw(_models(tiny_model)), _draw_by_diffusers(_pipeline(tiny_model))
+    assert ours.std() > 1
+    assert np.abs(ours - theirs).max() <= 1
+
+
+def test_from_single_file_draws_the_checkpoints_pictures(make_settings: Make, tmp_path: Path, tiny_model: Path) -> None:
+    from diffusers import StableDiffusionPipeline
+
+    settings = make_settings(training__text_encoder_learning_rate=1e-3, training__learning_rate=1e-2)
+    run, _ = train(settings, tmp_path / "run")
+    path = run.checkpoints()[-1].path
+    pipeline = StableDiffusionPipeline.from_single_file(str(path), config=str(tiny_model), local_files_only=True)
+    ours, theirs, before = _draw(_models(path)), _draw_by_diffusers(pipeline), _draw(_models(tiny_model))
+    assert np.abs(ours - theirs).max() <= 1
+    assert np.abs(ours - before).max() > 8
+
+
+def test_load_lora_weights_draws_the_same_as_our_merge(make_settings: Make, tmp_path: Path, tiny_model: Path) -> None:
+    settings = make_settings(
+        training__method="lora", training__text_encoder_learning_rate=1e-2, training__learning_rate=3e-2, lora__alpha=4
+    )
+    run, _ = train(settings, tmp_path / "run")
+    path = run.checkpoints()[-1].path
+    pipeline = _pipeline(tiny_model)
+    pipeline.load_lora_weights(str(path.parent), weight_name=path.name)
+    models = _models(tiny_model)
+    lora = load_file(path)
+    for part in ("unet", "text_encoder"):
+        module = getattr(models, part)
+        base = dict(module.state_dict())
+        changed = merged(module, base, lora, sd15.LORA_PREFIXES[part], part == "text_encoder")
+        assert changed
+        module.load_state_dict({**base, **changed})
+    ours, theirs = _draw(models), _draw_by_diffusers(pipeline)
+    assert np.abs(ours - theirs).max() <= 1
+    assert np.abs(ours - _draw(_models(tiny_model))).max() > 8
+
+
+def test_lora_metadata_and_names_are_kohyas(make_settings: Make, tmp_path: Path) -> None:
+    settings = make_settings(training__method="lora", lora__rank=4, lora__alpha=2, lora__targets="attention")
+    run, _ = train(settings, tmp_path / "run")
+    with safe_open(str(run.checkpoints()[-1].path), "pt") as file:
+        keys, metadata = set(file.keys()), file.metadata()
+        alpha = file.get_tensor("lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn1_to_q.alpha")
+    assert "lora_unet_mid_block_attentions_0_transformer_blocks_0_attn2_to_out_0.lora_up.weight" in keys
+    assert float(alpha) == 2
+    wanted = {"ss_network_dim": "4", "ss_network_alpha": "2.0", "ss_v2": "false", "ss_base_model_version": "sd_v1"}
+    assert {key: metadata[key] for key in wanted} == wanted
+    assert metadata["ss_network_module"] == "networks.lora"
+    assert {key.rsplit(".", 1)[0].rsplit(".", 1)[-1] for key in keys if "lora" in key.rsplit(".", 2)[1]} == {
+        "lora_down",
+        "lora_up",
+    }
+
+
+def test_a_checkpoint_carries_its_settings_and_its_hash(make_settings: Make, tmp_path: Path) -> None:
+    run, _ = train(make_settings(), tmp_path / "run")
+    path = run.checkpoints()[-1].path
+    with safe_open(str(path), "pt") as file:
+        metadata = file.metadata()
+    assert metadata["modelspec.architecture"] == "stable-diffusion-v1"
+    assert metadata["modelspec.hash_sha256"] == tensor_hash(load_file(path))
+    assert "learning_rate = 0.001" in metadata["burnish.settings"]
+    assert json.loads(metadata[CONFIG_KEY])["unet"]["block_out_channels"] == [16, 32]
+
+
+def test_single_file_load_and_save_are_inverse(make_settings: Make, tmp_path: Path) -> None:
+    from core.engine.checkpoint import whole_model
+
+    run, _ = train(make_settings(), tmp_path / "run")
+    path = run.checkpoints()[-1].path
+    tensors, _ = whole_model(_models(path), [])
+    stored = load_file(path)
+    assert tensors.keys() == stored.keys()
+    assert all(torch.equal(tensors[name], stored[name]) for name in stored)
+
+
+def test_names_at_full_size_are_those_that_diffusers_converts() -> None:
+    """Every tensor of the real SD 1.5 UNet and VAE gets the name from which diffusers' converter makes it again."""
+    from accelerate import init_empty_weights
+    from diffusers import AutoencoderKL, UNet2DConditionModel
+    from diffusers.loaders.single_file_utils import convert_ldm_unet_checkpoint, convert_ldm_vae_checkpoint
+
+    folder = RESOURCES / "models" / "sd15"
+    count = 0
+    for part, kind, convert in (
+        ("unet", UNet2DConditionModel, convert_ldm_unet_checkpoint),
+        ("vae", AutoencoderKL, convert_ldm_vae_checkpoint),
+    ):
+        config = json.loads((folder / part / "config.json").read_text())
+        with init_empty_weights():
+            module = kind.from_config(config)
+        state = module.state_dict()
+        count += sum(tensor.numel() for tensor in state.values()) if part == "unet" else 0
+        named = {
+            sd15.original_name(part, key, config): torch.full(sd15.original_shape(part, key, (1,) * tensor.ndim), number)
+            for number, (key, tensor) in enumerate(state.items())
+        }
+        assert len(named) == len(state)
+        back = convert(dict(named), config)
+        assert {key: int(tensor.reshape(-1)[0]) for key, tensor in back.items()} == {
+            key: number for number, key in enumerate(state)
+        }
+    assert count == 859_520_964
+
+
+@pytest.mark.parametrize("drop", ["text_model.", ""])
+def test_older_text_encoder_names_are_read(drop: str, make_settings: Make, tmp_path: Path) -> None:
+    run, _ = train(make_settings(training__max_steps=1), tmp_path / "run")
+    path = run.checkpoints()[-1].path
+    with safe_open(str(path), "pt") as file:
+        metadata = file.metadata()
+    marker = "cond_stage_model.transformer."
+    renamed = {key.replace(marker + drop, marker) if drop else key: t for key, t in load_file(path).items()}
+    save_file(renamed, tmp_path / "old.safetensors", metadata)
+    assert np.abs(_draw(_models(tmp_path / "old.safetensors")) - _draw(_models(path))).max() == 0
+
+
+def test_generators_are_decided_by_their_key() -> None:
+    draws = [torch.randn(3, generator=generator(*key)) for key in (("a", 1), ("a", 1), ("a", 2), ("a/1",))]
+    assert torch.equal(draws[0], draws[1])
+    assert not torch.equal(draws[0], draws[2])
+    assert torch.equal(draws[0], draws[3])

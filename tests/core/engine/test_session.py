@@ -1,0 +1,162 @@
+"""Whole runs on a tiny model: resume to the bit, the ruler touches nothing, accumulation equals a larger batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from core import events as ev
+from core.engine.control import Control
+from core.engine.session import Session
+from core.errors import UserError
+from core.settings import Settings
+from tests.core.engine.helpers import assert_equal, last_checkpoint, losses, train
+
+Make = Callable[..., Settings]
+
+VARIANTS: dict[str, dict[str, Any]] = {
+    "adamw": {},
+    "adamw8bit": {"training__optimizer": "adamw8bit", "adamw8bit__min_size": 64},
+    "adafactor": {"training__optimizer": "adafactor"},
+    "sgd": {"training__optimizer": "sgd", "training__learning_rate": 0.05},
+    "lora": {"training__method": "lora", "training__text_encoder_learning_rate": 1e-3, "training__schedule": "cosine"},
+    "text": {"training__text_encoder_learning_rate": 1e-4, "training__schedule": "linear", "training__warmup_steps": 2},
+    "accumulation": {"training__accumulation": 3, "data__flip": True, "data__caption_dropout": 0.3},
+    "checkpointing": {"training__activation_checkpointing": True, "loss__weighting": "min_snr"},
+    "bf16": {"training__precision": "bf16", "loss__noise_offset": 0.1},
+}
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_a_killed_run_goes_on_to_the_bit(variant: str, make_settings: Make, tmp_path: Path) -> None:
+    settings = make_settings(output__save_every_steps=2, **VARIANTS[variant])
+    whole, told = train(settings, tmp_path / "whole")
+    train(settings, tmp_path / "cut", until=lambda event: isinstance(event, ev.Step) and event.step == 5)
+    cut, rest = train(settings, tmp_path / "cut")
+    assert [event.step for event in rest if isinstance(event, ev.Started)] == [4]
+    assert losses(rest) == {step: loss for step, loss in losses(told).items() if step > 4}
+    assert_equal(last_checkpoint(whole), last_checkpoint(cut))
+    assert isinstance(rest[-1], ev.Ended) and rest[-1].state == "finished"
+
+
+def test_training_lowers_the_stable_loss(make_settings: Make, tmp_path: Path) -> None:
+    settings = make_settings(training__max_steps=40, validation__every_steps=20, training__learning_rate=3e-3)
+    _, told = train(settings, tmp_path / "run")
+    measured = [event for event in told if isinstance(event, ev.Evaluated) and event.split == "train"]
+    assert [event.step for event in measured] == [0, 20, 40]
+    assert measured[-1].loss < 0.9 * measured[0].loss
+    assert all(len(event.buckets) == 4 for event in measured)
+    assert measured[0].loss == pytest.approx(sum(measured[0].buckets) / 4)
+
+
+def test_measuring_and_sampling_do_not_touch_the_training(make_settings: Make, tmp_path: Path) -> None:
+    plain, told = train(make_settings(), tmp_path / "plain")
+    watched_settings = make_settings(
+        validation__every_steps=1, sample__prompts=["noise"], sample__every_steps=2, sample__steps=2
+    )
+    watched, seen = train(watched_settings, tmp_path / "watched")
+    assert losses(told) == losses(seen)
+    assert_equal(last_checkpoint(plain), last_checkpoint(watched))
+    assert len([event for event in seen if isinstance(event, ev.Sample)]) == 4
+
+
+def test_the_same_seed_gives_the_same_run_and_another_does_not(make_settings: Make, tmp_path: Path) -> None:
+    _, first = train(make_settings(), tmp_path / "a")
+    _, second = train(make_settings(), tmp_path / "b")
+    _, other = train(make_settings(training__seed=1), tmp_path / "c")
+    assert losses(first) == losses(second)
+    assert losses(first) != losses(other)
+
+
+def test_accumulation_equals_the_larger_batch(make_settings: Make, tmp_path: Path) -> None:
+    """Full batches of one bucket: two micro-batches of 5 make the step that one batch of 10 makes."""
+    common = {"data__bucket_step": 64, "data__min_side": 64, "data__max_side": 64, "training__optimizer": "sgd"}
+    settings = make_settings(training__batch_size=10, training__max_steps=1, validation__share=0.2, **common)
+    large, told_large = train(settings, tmp_path / "large")
+    settings = make_settings(
+        training__batch_size=5, training__accumulation=2, training__max_steps=1, validation__share=0.2, **common
+    )
+    small, told_small = train(settings, tmp_path / "small")
+    assert losses(told_small)[1] == pytest.approx(losses(told_large)[1], rel=1e-5)
+    first, second = last_checkpoint(large), last_checkpoint(small)
+    for name, tensor in first.items():
+        torch.testing.assert_close(tensor, second[name], rtol=1e-4, atol=1e-6)
+
+
+def test_only_what_has_a_rate_is_trained(make_settings: Make, tmp_path: Path, tiny_model: Path) -> None:
+    settings = make_settings(training__learning_rate=0.0, training__text_encoder_learning_rate=1e-3)
+    run, told = train(settings, tmp_path / "run")
+    _, base = train(make_settings(training__max_steps=1, training__learning_rate=1e-12), tmp_path / "base")
+    tensors = last_checkpoint(run)
+    from core.engine.model_files import open_model
+    from core.engine.models import load_part
+
+    source = open_model(tiny_model)
+    unet = load_part(source, "unet").state_dict()
+    for key, tensor in unet.items():
+        name = source.family.original_name("unet", key, source.configs["unet"])
+        assert torch.equal(tensors[name], tensor)
+    text = load_part(source, "text_encoder").state_dict()
+    name = source.family.original_name("text_encoder", next(iter(text)), {})
+    assert not torch.equal(tensors[name], next(iter(text.values())))
+    assert {rate for event in told if isinstance(event, ev.Step) for rate in event.rates} == {"text_encoder"}
+
+
+def test_stop_saves_and_resume_finishes(make_settings: Make, tmp_path: Path) -> None:
+    from core import runs
+
+    settings = make_settings()
+    run = runs.create(settings, tmp_path / "run")
+    control = Control()
+    told = []
+    for event in Session(run, run.settings(), control).events():
+        told.append(event)
+        if isinstance(event, ev.Step) and event.step == 3:
+            control.stop()
+    assert isinstance(told[-1], ev.Ended) and (told[-1].state, told[-1].step) == ("stopped", 3)
+    assert [saved.step for saved in run.checkpoints()] == [3]
+    run, rest = train(settings, tmp_path / "run")
+    whole, _ = train(settings, tmp_path / "whole")
+    assert_equal(last_checkpoint(run), last_checkpoint(whole))
+
+
+def test_epochs_decide_the_length_and_the_checkpoints(make_settings: Make, tmp_path: Path) -> None:
+    settings = make_settings(training__max_steps=0, training__max_epochs=3, output__save_every_epochs=1)
+    run, told = train(settings, tmp_path / "run")
+    started = next(event for event in told if isinstance(event, ev.Started))
+    assert started.total_steps == 3 * started.steps_per_epoch
+    assert [saved.step for saved in run.checkpoints()] == [int(started.steps_per_epoch * n) for n in (1, 2, 3)]
+    last = [event for event in told if isinstance(event, ev.Step)][-1]
+    assert last.epoch == pytest.approx(3) and last.images == 3 * started.pictures
+
+
+def test_changed_pictures_are_told_on_resume(make_settings: Make, tmp_path: Path, pictures: Path) -> None:
+    import shutil
+
+    own = tmp_path / "own"
+    shutil.copytree(pictures, own)
+    settings = make_settings(data__folders=[str(own)], output__save_every_steps=2)
+    train(settings, tmp_path / "run", until=lambda event: isinstance(event, ev.StateSaved))
+    for extra in (own / "00.png", own / "03.png", own / "06.png", own / "09.png"):
+        extra.unlink()
+    _, rest = train(settings, tmp_path / "run")
+    assert any(isinstance(event, ev.Message) and "pictures changed" in event.text for event in rest)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"training__precision": "fp16"}, "fp16"),
+        ({"hardware__attention": "xformers"}, "xformers is not installed"),
+        ({"hardware__device": "cuda"}, "no NVIDIA GPU"),
+    ],
+)
+def test_what_this_machine_cannot_do_is_said(
+    changes: dict[str, Any], words: str, make_settings: Make, tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match=words):
+        train(make_settings(**changes), tmp_path / "run")
