@@ -301,10 +301,13 @@ class Follower:
         except FileNotFoundError:
             return []
         self.position += len(data)
-        data = self._rest + data
         cut = data.rfind(b"\n") + 1
+        if not cut:
+            self._rest += data
+            return []
+        lines = self._rest + data[:cut]
         self._rest = data[cut:]
-        return decode_block(data[:cut]) if cut else []
+        return decode_block(lines)
 
     def behind(self) -> int:
         """Bytes of the file that were not read yet."""

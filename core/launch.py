@@ -29,14 +29,13 @@ def worker_environment() -> dict[str, str]:
     return environment
 
 
-def distributed_command(run_path: Path, processes: int, on_cpu: bool) -> list[str]:
-    """The accelerate launch line of a run on several GPUs (or CPU processes); shown to the user, who may copy it."""
-    device = ["--cpu"] if on_cpu else ["--multi_gpu"]
+def distributed_command(run_path: Path, processes: int) -> list[str]:
+    """The line that starts a run on several GPUs (or CPU processes); shown to the user, who may copy it to a server.
+
+    torchrun starts the processes; each of them finds its place by accelerate.
+    """
     return [
         sys.executable,
-        *("-m", "accelerate.commands.launch"),
-        *device,
-        *("--num_processes", str(processes), "--num_machines", "1", "--mixed_precision", "no"),
-        *("--dynamo_backend", "no", "--main_process_port", "0"),
+        *("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)),
         *("-m", "core.worker", "train", str(run_path)),
     ]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from itertools import chain
+from itertools import chain, groupby
 from operator import attrgetter, itemgetter
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,10 @@ AXES = ("step", "images", "epoch", "hours", "kwh")
 _STEP_TAGS = ("loss", "grad_norm", "speed", "images", "epoch", "seconds")
 _step_numbers = attrgetter("step", *_STEP_TAGS)
 _step_rates = attrgetter("rates")
+
+#: Numbers of a GPU's reading that become curves "gpu0/...".
+_GPU_TAGS = ("vram_bytes", "watts", "celsius", "utilisation")
+_gpu_numbers = attrgetter(*_GPU_TAGS)
 
 
 class Column:
@@ -145,18 +149,19 @@ class RunData:
         which takes points back, must find them filled.
         """
         steps: list[ev.Step] = []
-        for event in events:
-            if type(event) is ev.Step:
-                steps.append(event)
+        for kind, stretch in groupby(events, type):
+            if kind is ev.Step:
+                steps.extend(cast(Iterable[ev.Step], stretch))
                 self.progress = None
                 self.paused = False
                 continue
-            if type(event) is ev.Started and steps:
+            if kind is ev.Started and steps:
                 self._feed_steps(steps)
                 steps = []
-            handler = _HANDLERS.get(type(event))
+            handler = _HANDLERS.get(kind)
             if handler:
-                handler(self, event)
+                for event in stretch:
+                    handler(self, event)
         if steps:
             self._feed_steps(steps)
 
@@ -200,21 +205,16 @@ class RunData:
     def _feed_telemetry(self, event: ev.Telemetry) -> None:
         self.telemetry = event
         self.seconds = max(self.seconds, event.seconds)
-        readings: dict[str, float] = {
-            "cpu_percent": event.cpu_percent,
-            "ram_bytes": event.ram_bytes,
-            "kwh": event.kwh,
-            "cost": event.cost,
-        }
-        for gpu in event.gpus:
-            for name in ("vram_bytes", "watts", "celsius", "utilisation"):
-                value = getattr(gpu, name)
-                readings[f"gpu{gpu.index}/{name}"] = value if value >= 0 else np.nan
         # A worker that resumes reads its sensors (at step 0) before it knows its step; no curve may go back by that.
         before = self.curve("kwh").steps
         step = max(event.step, before[-1]) if len(before) else event.step
-        for tag, value in readings.items():
-            self.curve(tag).append(step, value)
+        self.curve("cpu_percent").append(step, event.cpu_percent)
+        self.curve("ram_bytes").append(step, event.ram_bytes)
+        self.curve("kwh").append(step, event.kwh)
+        self.curve("cost").append(step, event.cost)
+        for gpu in event.gpus:
+            for name, value in zip(_GPU_TAGS, _gpu_numbers(gpu), strict=True):
+                self.curve(f"gpu{gpu.index}/{name}").append(step, value if value >= 0 else np.nan)
 
     def _feed_progress(self, event: ev.Progress) -> None:
         self.progress = event

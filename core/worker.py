@@ -58,10 +58,9 @@ def _write_to_console_log(run: Run) -> None:
 
 
 def _launch_processes(run: Run) -> int:
-    """Start one process per GPU by accelerate and wait; their rank 0 speaks for the run."""
+    """Start one process per GPU and wait; their rank 0 speaks for the run."""
     settings = run.settings()
-    on_cpu = settings.hardware.device == "cpu" or not _has_cuda()
-    command = distributed_command(run.path, settings.hardware.processes, on_cpu)
+    command = distributed_command(run.path, settings.hardware.processes)
     _log.info("starting %s", " ".join(command))
     child = subprocess.Popen(command, env=worker_environment())
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -72,12 +71,6 @@ def _launch_processes(run: Run) -> int:
         _end(ev.Writer(run.events_path), "failed", text)
     state = run.state()[0]
     return OK if state in ("finished", "stopped") else (MISTAKE if code == MISTAKE else FAILED)
-
-
-def _has_cuda() -> bool:
-    import torch
-
-    return torch.cuda.is_available()
 
 
 def _work(kind: str, run: Run) -> int:
@@ -179,6 +172,7 @@ def _end(writer: Any, state: str, text: str) -> None:
         writer.write(ev.Ended(state=state, text=text))
     except OSError:
         _log.exception("the last event could not be written")
+        print(text, file=sys.stderr, flush=True)
 
 
 def _stop_on_signals(control: Control) -> None:

@@ -1,0 +1,1 @@
+"""Forms built from the schema by type of field, never by name."""

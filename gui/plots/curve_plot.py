@@ -1,0 +1,389 @@
+"""The curve plot: a million points a curve within one frame, drawn over the shared time axis."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import pyqtgraph as pg
+from PySide6.QtCore import QEvent, QPointF, QSize, Qt, QTimer, Signal
+from PySide6.QtGui import QColor, QFont, QMouseEvent, QPaintEvent, QResizeEvent
+from PySide6.QtWidgets import QApplication, QGraphicsView, QLabel, QWidget
+
+from core.run_data import Floats
+from gui import theme
+from gui.plots.axis import NumberAxis
+from gui.plots.decimate import Blocks, decimate_columns, thin
+from gui.plots.timeline import Timeline, nearest
+from gui.theme import Tokens
+
+#: Width of the left axis, so that plots and the film strip stand above each other.
+LEFT_AXIS = 56
+#: A curve whose line goes up and down by more pixels than this is drawn without antialiasing: it would be a grey band.
+_SMOOTH_TRAVEL = 4_000
+#: Pixels a column of a bold curve: its pen is wider than one.
+_BOLD_COLUMN = 2
+#: Points are marked by dots while a curve shows no more than so many.
+_MOST_DOTS = 60
+#: Part of a noisy curve that the y range may leave out at either end, where there is nothing else to fit.
+_NOISE_CUT = 0.02
+#: Room under and over the bold curves, as parts of their own span: there the noisy ones show.
+_ROOM_BELOW, _ROOM_ABOVE = 0.35, 0.45
+
+_NONE = np.empty(0)
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """How one curve looks and what it is called.
+
+    Attributes:
+        color: The colour in a theme; it belongs to the meaning and is the same everywhere.
+        noisy: Drawn faint, behind, without antialiasing; its spikes do not stretch the y axis.
+    """
+
+    key: str
+    label: str
+    color: Callable[[Tokens], str]
+    width: float = 2.0
+    alpha: int = 255
+    noisy: bool = False
+    dashed: bool = False
+
+
+class _View(pg.ViewBox):
+    """Pans and zooms along x only; tells of clicks."""
+
+    clicked = Signal(float)
+    double_clicked = Signal()
+
+    def __init__(self) -> None:
+        super().__init__(enableMenu=False, defaultPadding=0.0)
+        self.setMouseEnabled(x=True, y=False)
+        self.disableAutoRange()
+        self._place: float = 0.0
+        self._single = QTimer(singleShot=True, interval=QApplication.doubleClickInterval())
+        self._single.timeout.connect(lambda: self.clicked.emit(self._place))
+
+    def mouseClickEvent(self, ev: object) -> None:
+        """A click, once it is sure to be no double click."""
+        if ev.button() != Qt.MouseButton.LeftButton:  # type: ignore[attr-defined]
+            return
+        if ev.double():  # type: ignore[attr-defined]
+            self._single.stop()
+            self.double_clicked.emit()
+        else:
+            self._place = self.mapSceneToView(ev.scenePos()).x()  # type: ignore[attr-defined]
+            self._single.start()
+        ev.accept()  # type: ignore[attr-defined]
+
+
+class CurvePlot(pg.PlotWidget):
+    """Curves against the timeline.
+
+    Signals:
+        values_changed: The values under the crosshair (or the last ones) are others; see value_of().
+        painted: The plot was painted.
+    """
+
+    values_changed = Signal()
+    painted = Signal()
+
+    def __init__(self, timeline: Timeline, parent: QWidget | None = None) -> None:
+        self.view = _View()
+        self._axes = {side: NumberAxis(side) for side in ("left", "bottom")}
+        super().__init__(parent, viewBox=self.view, axisItems=self._axes, background=None)
+        self.timeline = timeline
+        self.series: dict[str, Series] = {}
+        self._points: dict[str, tuple[Floats, Floats]] = {}
+        self._blocks: dict[str, Blocks] = {}
+        self._stamps: dict[str, object] = {}
+        self._lines: dict[str, pg.PlotCurveItem] = {}
+        self._dots: dict[str, pg.ScatterPlotItem] = {}
+        self._hidden: set[str] = set()
+        self._log = False
+        self._minimum: tuple[float, float] | None = None
+        self._usable: tuple[float, float] | None = None
+        self._refresh_timer = QTimer(self, singleShot=True, interval=4)
+        self._refresh_timer.timeout.connect(self.refresh)
+        self._build()
+        self._connect()
+        self.restyle()
+
+    def _build(self) -> None:
+        self.hideButtons()
+        self.setFrameShape(QLabel.Shape.NoFrame)
+        # A region of several rectangles would make the raster engine fifty times slower at the noisy curve.
+        self.setViewportUpdateMode(QGraphicsView.ViewportUpdateMode.BoundingRectViewportUpdate)
+        self.setMouseTracking(True)
+        self.viewport().setMouseTracking(True)
+        self._axes["left"].setWidth(LEFT_AXIS)
+        self._axes["bottom"].setHeight(24)
+        self.getPlotItem().layout.setContentsMargins(0, 6, 10, 0)
+        self._region = pg.LinearRegionItem(movable=False)
+        self._region.setZValue(-20)
+        self._region_text = pg.TextItem(anchor=(0, 0))
+        self._mark = pg.ScatterPlotItem(size=11, pxMode=True)
+        self._mark.setZValue(30)
+        self._mark_text = pg.TextItem(anchor=(0.5, 0))
+        self._mark_text.setZValue(31)
+        self._cross = pg.InfiniteLine(angle=90, movable=False)
+        self._cross.setZValue(40)
+        self._pin = pg.InfiniteLine(angle=90, movable=False)
+        self._pin.setZValue(25)
+        for item in (self._region, self._region_text, self._mark, self._mark_text, self._cross, self._pin):
+            item.hide()
+            self.view.addItem(item, ignoreBounds=True)
+        self._place_label = QLabel(self)
+        self._place_label.setProperty("role", "badge")
+        self._place_label.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
+        self._place_label.hide()
+
+    def _connect(self) -> None:
+        self.view.sigRangeChangedManually.connect(lambda *_: self.timeline.set_range(*self.view.viewRange()[0]))
+        self.view.double_clicked.connect(self.timeline.reset)
+        self.view.clicked.connect(lambda x: self.timeline.clicked.emit(float(self.timeline.inverse(np.array([x]))[0])))
+        self.timeline.changed.connect(self.refresh_soon)
+        self.timeline.cursor_changed.connect(self._show_cursor)
+        theme.signals().changed.connect(self.restyle)
+
+    def set_series(self, series: Iterable[Series]) -> None:
+        """Draw these curves, the first one behind; points that are known by key stay."""
+        for item in (*self._lines.values(), *self._dots.values()):
+            self.view.removeItem(item)
+        self.series = {one.key: one for one in series}
+        self._lines, self._dots = {}, {}
+        for depth, key in enumerate(self.series):
+            self._lines[key] = pg.PlotCurveItem(skipFiniteCheck=True)
+            self._dots[key] = pg.ScatterPlotItem(size=6, pxMode=True)
+            for item in (self._lines[key], self._dots[key]):
+                item.setZValue(depth)
+                self.view.addItem(item, ignoreBounds=True)
+        self._style_curves(theme.current())
+        self.refresh_soon()
+
+    def set_points(self, key: str, steps: Floats, values: Floats, stamp: object = None) -> None:
+        """A curve's points by ascending step; drawn at the next refresh.
+
+        Points that only grow keep their `stamp`; another one says that earlier points have changed.
+        """
+        self._points[key] = (steps, values)
+        self._blocks.setdefault(key, Blocks())
+        self._stamps[key] = stamp
+
+    def set_marks(self, minimum: tuple[float, float] | None, usable: tuple[float, float] | None) -> None:
+        """Mark the minimum (step, value) and shade the usable range (steps); None for what there is not."""
+        self._minimum, self._usable = minimum, usable
+
+    def set_visible(self, key: str, visible: bool) -> None:
+        """Show or hide a curve."""
+        (self._hidden.discard if visible else self._hidden.add)(key)
+        self.refresh_soon()
+
+    def is_hidden(self, key: str) -> bool:
+        """Whether a curve was hidden by set_visible()."""
+        return key in self._hidden
+
+    def set_log(self, log: bool) -> None:
+        """Logarithmic or linear y axis."""
+        self._log = log
+        self._axes["left"].setLogMode(False, log)
+        self.refresh_soon()
+
+    def value_of(self, key: str) -> float:
+        """A curve's value at the crosshair, or its last one; nan when it has none."""
+        steps, values = self._points.get(key, (_NONE, _NONE))
+        place = len(steps) - 1 if self.timeline.cursor is None else nearest(steps, self.timeline.cursor)
+        return float(values[place]) if place is not None and place >= 0 else float("nan")
+
+    def sizeHint(self) -> QSize:
+        """As small as can still be read; the layout gives it what is left."""
+        return QSize(480, 180)
+
+    def points_drawn(self, key: str) -> int:
+        """Points that a curve has on the screen, after decimation."""
+        return len(self._lines[key].xData) if key in self._lines and self._lines[key].xData is not None else 0
+
+    def paintEvent(self, ev: QPaintEvent) -> None:
+        """Paint, and tell."""
+        super().paintEvent(ev)
+        self.painted.emit()
+
+    def plot_edges(self) -> tuple[int, int]:
+        """Left and right border of the curves inside this widget, in pixels."""
+        area = self.view.sceneBoundingRect()
+        left = self.mapFromScene(area.topLeft()).x()
+        return left, self.mapFromScene(area.topRight()).x()
+
+    def refresh_soon(self) -> None:
+        """Draw anew when the event loop comes round; several wishes become one."""
+        if not self._refresh_timer.isActive():
+            self._refresh_timer.start()
+
+    def refresh(self) -> None:
+        """Draw what the range shows now."""
+        self._refresh_timer.stop()
+        if self.plotItem is None:
+            return
+        pixels = max(16, int(self.view.width()))
+        fine, coarse = self.timeline.edges(pixels), self.timeline.edges(pixels // _BOLD_COLUMN)
+        shown = [one for key, one in self.series.items() if key not in self._hidden]
+        drawn = {one.key: self._columns(one.key, fine if one.noisy else coarse) for one in shown}
+        low, high = self._fit(drawn)
+        height = max(1.0, self.view.height()) / (high - low)
+        for key in self.series:
+            x, y = thin(*drawn.get(key, (_NONE, _NONE)), 0.7 / height)
+            rough = bool(len(y)) and float(np.nansum(np.abs(np.diff(y)))) * height > _SMOOTH_TRAVEL
+            self._draw(key, x, y, rough or self.series[key].noisy)
+        self.view.setRange(
+            xRange=(self.timeline.low, self.timeline.high), yRange=(low, high), padding=0, disableAutoRange=False
+        )
+        self._draw_marks(low, high)
+        self._show_cursor()
+
+    def _columns(self, key: str, edges: Floats) -> tuple[Floats, Floats]:
+        """What is drawn of a curve, in the units of the axes."""
+        points = self._points.get(key, (_NONE, _NONE))
+        steps, values = decimate_columns(*points, edges, self._blocks.get(key), self._stamps.get(key))
+        return self.timeline.forward(steps), self._bend(values)
+
+    def _bend(self, values: Floats) -> Floats:
+        """Values in the unit of the y axis: themselves, or exponents of ten."""
+        if not self._log:
+            return values
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.where(values > 0, np.log10(values), np.nan)
+
+    def _draw(self, key: str, x: Floats, y: Floats, rough: bool) -> None:
+        line, dots = self._lines[key], self._dots[key]
+        if self.series[key].noisy:
+            self._lines[key].setPen(self._pen(self.series[key], dense=len(x) > self.view.width()))
+        whole = bool(np.isfinite(y).all())
+        line.setData(x, y, connect="all" if whole else "finite", antialias=not rough)
+        few = 0 < len(x) <= _MOST_DOTS and not self.series[key].noisy
+        dots.setData(x if few else _NONE, y if few else _NONE)
+
+    def _fit(self, drawn: dict[str, tuple[Floats, Floats]]) -> tuple[float, float]:
+        """The y range: the bold curves fill the plot, a noisy one may leave it; alone it is fitted but for spikes."""
+        known = {key: y[np.isfinite(y)] for key, (_, y) in drawn.items()}
+        bold = [y for key, y in known.items() if len(y) and not self.series[key].noisy]
+        noisy = [y for key, y in known.items() if len(y) and self.series[key].noisy]
+        if not bold and not noisy:
+            return 0.0, 1.0
+        cut = 0.0 if bold else _NOISE_CUT
+        low = min(float(np.quantile(y, cut)) for y in bold or noisy)
+        high = max(float(np.quantile(y, 1 - cut)) for y in bold or noisy)
+        span = (high - low) or max(abs(high), 1e-6) * 0.2
+        if not noisy or not bold:
+            return low - 0.1 * span, high + 0.1 * span
+        return low - _ROOM_BELOW * span, high + _ROOM_ABOVE * span
+
+    def _draw_marks(self, low: float, high: float) -> None:
+        for item in (self._region, self._region_text, self._mark, self._mark_text):
+            item.hide()
+        self._pin.setVisible(self.timeline.pinned is not None)
+        if self.timeline.pinned is not None:
+            self._pin.setPos(float(self.timeline.forward(np.array([self.timeline.pinned]))[0]))
+        if self._usable is not None:
+            left, right = map(float, self.timeline.forward(np.array(self._usable)))
+            self._region.setRegion((left, right))
+            self._region_text.setPos(max(left, self.timeline.low), high)
+            self._region.show()
+            self._region_text.setVisible(left < self.timeline.high and right > self.timeline.low)
+        if self._minimum is not None:
+            step, value = self._minimum
+            x, y = float(self.timeline.forward(np.array([step]))[0]), float(self._bend(np.array([value]))[0])
+            self._mark.setData([x], [y])
+            self._mark_text.setText(f"min {value:.4g} at step {step:,.0f}")
+            self._mark_text.setPos(x, y)
+            self._mark_text.setAnchor(self._text_anchor(x, y, low, high))
+            self._mark.show()
+            self._mark_text.setVisible(self.timeline.low <= x <= self.timeline.high)
+
+    def _text_anchor(self, x: float, y: float, low: float, high: float) -> tuple[float, float]:
+        """Keep the minimum's words inside the plot: over the mark, or under it near the top."""
+        across = (x - self.timeline.low) / (self.timeline.high - self.timeline.low)
+        return min(1.0, max(0.0, (across - 0.1) / 0.8)), 1.3 if (y - low) / (high - low) < 0.8 else -0.3
+
+    def _show_cursor(self) -> None:
+        if self.plotItem is None:
+            return
+        step = self.timeline.cursor
+        shown = step is not None
+        self._cross.setVisible(shown)
+        self._place_label.setVisible(shown)
+        if step is not None:
+            x = float(self.timeline.forward(np.array([step]))[0])
+            self._cross.setPos(x)
+            self._place_label.setText(self.timeline.words(step))
+            self._place_label.adjustSize()
+            left, right = self.plot_edges()
+            middle = self.mapFromScene(self.view.mapViewToScene(QPointF(x, 0))).x()
+            width = self._place_label.width()
+            self._place_label.move(
+                int(min(max(middle - width / 2, left), right - width)), self.height() - self._place_label.height()
+            )
+        self.values_changed.emit()
+
+    def restyle(self, *_: object) -> None:
+        """Take on the theme."""
+        if self.plotItem is None:  # closed, but not gone yet
+            return
+        tokens = theme.current()
+        font = QFont(self.font())
+        font.setPointSizeF(max(7.5, QApplication.font().pointSizeF() - 1))
+        for axis in self._axes.values():
+            axis.restyle(tokens, font)
+        self._axes["left"].setGrid(255)
+        shade = QColor(tokens.good)
+        shade.setAlpha(28)
+        self._region.setBrush(shade)
+        for border in self._region.lines:
+            border.setPen(pg.mkPen(None))
+        self._region_text.setText("usable range", color=tokens.good)
+        self._mark_text.setColor(tokens.text)
+        ground = QColor(tokens.surface)
+        ground.setAlpha(190)
+        self._mark_text.fill = self._region_text.fill = pg.mkBrush(ground)
+        self._mark.setPen(pg.mkPen(tokens.surface, width=2))
+        self._mark.setBrush(pg.mkBrush(tokens.text))
+        for text in (self._region_text, self._mark_text):
+            text.setFont(font)
+        self._pin.setPen(pg.mkPen(tokens.accent))
+        self._cross.setPen(pg.mkPen(tokens.dim, style=Qt.PenStyle.DashLine))
+        self._style_curves(tokens)
+
+    def _style_curves(self, tokens: Tokens) -> None:
+        for key, one in self.series.items():
+            self._lines[key].setPen(self._pen(one))
+            self._dots[key].setPen(pg.mkPen(None))
+            self._dots[key].setBrush(pg.mkBrush(one.color(tokens)))
+
+    @staticmethod
+    def _pen(one: Series, dense: bool = False) -> object:
+        """A curve's pen; fainter where a noisy curve fills its pixels wholly."""
+        color = QColor(one.color(theme.current()))
+        color.setAlpha(one.alpha // 2 if dense else one.alpha)
+        return pg.mkPen(color, width=one.width, style=Qt.PenStyle.DashLine if one.dashed else Qt.PenStyle.SolidLine)
+
+    def mouseMoveEvent(self, ev: QMouseEvent) -> None:
+        """Move the crosshair of all plots."""
+        super().mouseMoveEvent(ev)
+        place = self.mapToScene(ev.position().toPoint())
+        if self.view.sceneBoundingRect().contains(place):
+            x = self.view.mapSceneToView(place).x()
+            self.timeline.set_cursor(float(self.timeline.inverse(np.array([x]))[0]))
+        else:
+            self.timeline.set_cursor(None)
+
+    def leaveEvent(self, ev: QEvent) -> None:
+        """Take the crosshair away."""
+        super().leaveEvent(ev)
+        self.timeline.set_cursor(None)
+
+    def resizeEvent(self, ev: QResizeEvent) -> None:
+        """Another width has other pixel columns."""
+        super().resizeEvent(ev)
+        if hasattr(self, "_refresh_timer"):
+            self.refresh_soon()

@@ -1,0 +1,140 @@
+"""One strip per GPU: memory, power, temperature and load over the run; the processor where there is no GPU."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QVBoxLayout, QWidget
+
+from core.events import Gpu, Telemetry
+from core.run_data import RunData
+from gui.plots.spark import Spark, SparkLine
+from gui.plots.timeline import Timeline
+from gui.widgets.basics import label
+
+NO_GPU = "No NVIDIA GPU can be read on this machine, so there is no VRAM, power or temperature to show."
+
+
+@dataclass(frozen=True, slots=True)
+class _Gauge:
+    """One course of a strip and the tag it is drawn from."""
+
+    spark: Spark
+    tag: str
+    color: int
+
+
+def _gib(total: float) -> str:
+    return f" / {total / 2**30:.0f} GiB" if total > 0 else " GiB"
+
+
+class Strip(QFrame):
+    """The courses of one device side by side, its name in front."""
+
+    def __init__(self, name: str, gauges: list[_Gauge]) -> None:
+        super().__init__()
+        self.setProperty("card", True)
+        self.gauges = gauges
+        self.name = label(name, "value", wrap=True)
+        self.name.setFixedWidth(116)
+        layout = QHBoxLayout(self)
+        layout.setContentsMargins(12, 0, 12, 4)
+        layout.setSpacing(24)
+        layout.addWidget(self.name)
+        for gauge in gauges:
+            layout.addWidget(gauge.spark, 1)
+
+    def refresh(self, data: RunData) -> None:
+        """Draw what is known now."""
+        for gauge in self.gauges:
+            curve = data.curve(gauge.tag)
+            gauge.spark.set_lines([SparkLine(curve.steps, curve.values, color=gauge.color)], "not reported")
+
+
+def gpu_strip(timeline: Timeline, gpu: Gpu) -> Strip:
+    """The strip of one GPU."""
+    total = gpu.vram_total_bytes
+    tag = f"gpu{gpu.index}/"
+    memory = Spark(
+        timeline,
+        "VRAM",
+        lambda value: f"{value / 2**30:.1f}{_gib(total)}",
+        (0.0, float(total) if total > 0 else None),
+        framed=False,
+    )
+    power = Spark(timeline, "Power", lambda value: f"{value:.0f} W", framed=False)
+    heat = Spark(timeline, "Temperature", lambda value: f"{value:.0f} °C", (20.0, 100.0), framed=False)
+    load = Spark(timeline, "Load", lambda value: f"{value:.0f} %", (0.0, 100.0), framed=False)
+    gauges = [
+        _Gauge(memory, f"{tag}vram_bytes", 3),
+        _Gauge(power, f"{tag}watts", 5),
+        _Gauge(heat, f"{tag}celsius", 1),
+        _Gauge(load, f"{tag}utilisation", 2),
+    ]
+    short = gpu.name.removeprefix("NVIDIA ").removeprefix("GeForce ")
+    return Strip(f"GPU {gpu.index}\n{short}", gauges)
+
+
+def processor_strip(timeline: Timeline, reading: Telemetry) -> Strip:
+    """The strip of the processor and the memory."""
+    total = reading.ram_total_bytes
+    load = Spark(timeline, "Processor", lambda value: f"{value:.0f} %", (0.0, 100.0), framed=False)
+    memory = Spark(
+        timeline,
+        "Memory",
+        lambda value: f"{value / 2**30:.1f}{_gib(total)}",
+        (0.0, float(total) if total > 0 else None),
+        framed=False,
+    )
+    return Strip("Processor", [_Gauge(load, "cpu_percent", 2), _Gauge(memory, "ram_bytes", 3)])
+
+
+class GpuStrips(QWidget):
+    """All devices of a run; made when the first reading says which there are."""
+
+    def __init__(self, timeline: Timeline) -> None:
+        super().__init__()
+        self._timeline = timeline
+        self._devices: tuple[tuple[int, str], ...] | None = None
+        self.strips: list[Strip] = []
+        self.sentence = label("", "dim", wrap=True)
+        self._layout = QVBoxLayout(self)
+        self._layout.setContentsMargins(0, 0, 0, 0)
+        self._layout.setSpacing(8)
+        self._layout.addWidget(self.sentence)
+        self.clear()
+
+    def clear(self) -> None:
+        """Another run is shown: wait for its first reading."""
+        self._devices = None
+        self._remove()
+        self.sentence.setText("The sensors are read once the run is at work.")
+        self.sentence.show()
+
+    def _remove(self) -> None:
+        for strip in self.strips:
+            self._layout.removeWidget(strip)
+            strip.deleteLater()
+        self.strips = []
+
+    def refresh(self, data: RunData) -> None:
+        """Draw what is known now."""
+        reading = data.telemetry
+        if reading is None:
+            return
+        devices = tuple((gpu.index, gpu.name) for gpu in reading.gpus)
+        if devices != self._devices:
+            self._devices = devices
+            self._rebuild(reading)
+        for strip in self.strips:
+            strip.refresh(data)
+
+    def _rebuild(self, reading: Telemetry) -> None:
+        self._remove()
+        self.strips = [gpu_strip(self._timeline, gpu) for gpu in reading.gpus]
+        self.sentence.setVisible(not self.strips)
+        if not self.strips:
+            self.sentence.setText(NO_GPU)
+            self.strips = [processor_strip(self._timeline, reading)]
+        for strip in self.strips:
+            self._layout.addWidget(strip)

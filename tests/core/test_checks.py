@@ -1,0 +1,85 @@
+"""Tests of core/checks.py: what keeps a run from starting, and what is only unusual."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from core import checks, presets
+from core.errors import UserError
+
+
+@pytest.fixture
+def sound(tmp_path: Path) -> dict[str, Any]:
+    """Values against which nothing speaks."""
+    (tmp_path / "model.safetensors").touch()
+    (tmp_path / "pictures").mkdir()
+    return {
+        "model.base": str(tmp_path / "model.safetensors"),
+        "data.folders": [str(tmp_path / "pictures")],
+        "training.max_steps": 100,
+    }
+
+
+def found(values: dict[str, Any]) -> list[tuple[str, str]]:
+    return [(problem.key, problem.severity) for problem in checks.problems(presets.build(values, "test"))]
+
+
+def test_nothing_speaks_against_sound_settings(sound: dict[str, Any]) -> None:
+    assert found(sound) == []
+    checks.require_startable(presets.build(sound, "test"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "key"),
+    [
+        ({"model.base": ""}, "model.base"),
+        ({"model.base": "/none/such.safetensors"}, "model.base"),
+        ({"model.vae": "/none/such.safetensors"}, "model.vae"),
+        ({"data.folders": []}, "data.folders"),
+        ({"data.folders": ["/none/such"]}, "data.folders"),
+        ({"training.max_steps": 0}, "training.max_steps"),
+        ({"training.learning_rate": 0}, "training.learning_rate"),
+        ({"data.min_side": 2048}, "data.min_side"),
+        ({"data.bucket_step": 512, "data.max_side": 504}, "data.bucket_step"),
+        ({"data.bucket_step": 60}, "data.bucket_step"),
+        ({"loss.min_timestep": 900, "loss.max_timestep": 100}, "loss.min_timestep"),
+        ({"training.warmup_steps": 100}, "training.warmup_steps"),
+    ],
+)
+def test_what_keeps_a_run_from_starting(sound: dict[str, Any], changes: dict[str, Any], key: str) -> None:
+    values = {**sound, **changes}
+    assert (key, "error") in found(values)
+    with pytest.raises(UserError, match=f"^{key}: "):
+        checks.require_startable(presets.build(values, "test"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "key"),
+    [
+        ({"training.method": "full", "training.learning_rate": 1e-4}, "training.learning_rate"),
+        ({"sample.every_steps": 10}, "sample.prompts"),
+        ({"validation.share": 0}, "validation.share"),
+        ({"data.resolution": 64}, "data.resolution"),
+        ({"lora.rank": 1000}, "lora.rank"),
+    ],
+)
+def test_what_is_only_unusual(sound: dict[str, Any], changes: dict[str, Any], key: str) -> None:
+    values = {**sound, **changes}
+    assert (key, "warning") in found(values)
+    checks.require_startable(presets.build(values, "test"))
+
+
+def test_an_option_that_does_not_matter_warns_of_nothing(sound: dict[str, Any]) -> None:
+    values = {**sound, "training.method": "full", "training.learning_rate": 1e-6, "lora.rank": 1000}
+    assert found(values) == []
+
+
+def test_visible() -> None:
+    values = {"training.method": "lora", "training.optimizer": "sgd", "data.shuffle_tags": False}
+    assert checks.is_visible("lora.rank", values)
+    assert not checks.is_visible("adamw.beta1", values)
+    assert not checks.is_visible("data.keep_tags", values)
+    assert checks.is_visible("data.keep_tags", {**values, "data.shuffle_tags": True})

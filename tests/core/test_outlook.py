@@ -1,0 +1,46 @@
+"""Tests of core/outlook.py: what the settings lead to."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from core import presets
+from core.outlook import outlook, total_steps
+
+
+def made(**values: Any) -> Any:
+    return presets.build({key.replace("__", "."): value for key, value in values.items()}, "test")
+
+
+def test_a_run_in_numbers() -> None:
+    settings = made(training__batch_size=2, training__accumulation=3, training__max_epochs=4, hardware__processes=2)
+    # 120 pictures in 60 batches of 2 over both processes; a step takes 3 batches on each of 2 processes.
+    found = outlook(settings, 120, 60)
+    assert (found.images_per_step, found.steps_per_epoch, found.steps) == (12, 10.0, 40)
+    assert (found.epochs, found.images) == (4.0, 480)
+
+
+def test_the_shorter_of_steps_and_epochs_counts() -> None:
+    assert total_steps(made(training__max_steps=5, training__max_epochs=1), 10) == 5
+    assert total_steps(made(training__max_steps=50, training__max_epochs=1), 10) == 10
+    assert total_steps(made(training__max_epochs=1, training__accumulation=4), 10) == 3  # a started step is done
+
+
+def test_before_the_pictures_are_counted() -> None:
+    assert total_steps(made(training__max_epochs=1), None) is None
+    assert total_steps(made(training__max_steps=7, training__max_epochs=1), None) == 7
+    found = outlook(made(training__max_epochs=1), None, None)
+    assert (found.steps, found.epochs, found.images, found.checkpoints) == (None, None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("steps", "every_steps", "every_epochs", "wanted"),
+    [(100, 30, 0, 4), (100, 50, 0, 2), (100, 0, 0, 1), (10, 500, 0, 1), (100, 0, 1, 2), (101, 0, 1, 3), (49, 0, 1, 1)],
+)
+def test_checkpoints(steps: int, every_steps: int, every_epochs: int, wanted: int) -> None:
+    settings = made(
+        training__max_steps=steps, output__save_every_steps=every_steps, output__save_every_epochs=every_epochs
+    )
+    assert outlook(settings, 50, 50).checkpoints == wanted
