@@ -143,7 +143,8 @@ def _status(code: int, run: Run, data: RunData, bar: Bar) -> int:
         print(f"Stopped at once, without saving. The run is in {run.path}.", file=sys.stderr)
         return 130
     tail = _last_words(run)
-    if code == 2 and tail:  # a mistake that the worker could not write into the run: another worker has it, for instance
+    # A mistake that the worker could not write into the run: another worker has it, for instance.
+    if code == 2 and tail:
         print(tail, file=sys.stderr)
         return 2
     print(f"The worker ended without a word (status {code}). {tail} See {run.console_path}.", file=sys.stderr)

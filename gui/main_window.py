@@ -224,8 +224,16 @@ class MainWindow(QMainWindow):
         self._mark_rail()
 
     def _mark_rail(self) -> None:
+        """The dot at Monitor, and the window's title, which the task bar shows."""
         run = self.context.run
         self.rail.buttons["monitor"].set_alive(run is not None and run.alive)
+        title = "Burnish"
+        if run is not None:
+            total = run.total_steps
+            share = f"{run.data.last_step * 100 // total} % " if run.alive and total else ""
+            title = f"{share}{run.name} ({run.state}) - Burnish"
+        if title != self.windowTitle():
+            self.setWindowTitle(title)
 
     def _show_started(self, path: Path) -> None:
         """A training is watched in Monitor; a grid is shown by its own page."""

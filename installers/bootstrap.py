@@ -34,13 +34,13 @@ def ensure(arguments):
         text = "Burnish needs Python 3.11 or newer; this is {}. Start it with a newer one."
         print(text.format(found), file=sys.stderr)
         return 2
-    parts = wanted_parts(arguments)
-    done = read_stamp()
-    missing = [part for part in parts if done.get(part) != lock_hash(part)]
     try:
+        parts = wanted_parts(arguments)
+        done = read_stamp()
+        missing = [part for part in parts if done.get(part) != lock_hash(part)]
         if missing:
             set_up(missing, parts)
-    except SetupError as error:
+    except (SetupError, OSError) as error:
         print("\nSetup stopped: {}".format(error), file=sys.stderr)
         return 2
     except KeyboardInterrupt:
@@ -58,11 +58,12 @@ def wanted_parts(arguments):
 
 
 def read_stamp():
-    """{part: lock hash} of the finished parts."""
+    """{part: lock hash} of the finished parts; none where the environment's Python is gone (moved, or updated away)."""
     try:
-        return json.loads(STAMP.read_text(encoding="utf-8"))
+        done = json.loads(STAMP.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
+    return done if isinstance(done, dict) and environment_python().exists() else {}
 
 
 def lock_hash(part):

@@ -14,10 +14,15 @@ import torch
 import xxhash
 
 
+def seed_of(*key: object) -> int:
+    """A seed (63 bits) that is a hash of `key`."""
+    text = "/".join(str(part) for part in key)
+    return xxhash.xxh3_64_intdigest(text.encode()) & (2**63 - 1)
+
+
 def generator(*key: object) -> torch.Generator:
     """A CPU generator whose seed is a hash of `key`."""
-    text = "/".join(str(part) for part in key)
-    return torch.Generator().manual_seed(xxhash.xxh3_64_intdigest(text.encode()) & (2**63 - 1))
+    return torch.Generator().manual_seed(seed_of(*key))
 
 
 @dataclass(frozen=True)

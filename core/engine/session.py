@@ -15,6 +15,7 @@ from core.engine.control import Control
 from core.engine.distributed import broadcast_flags, make_accelerator
 from core.engine.loader import Loader
 from core.engine.models import Models, open_models, pick_device, pick_precision
+from core.engine.noise import seed_of
 from core.engine.observer import Observer
 from core.engine.prepare import Prepared, cache_latents, gather, index_folders
 from core.engine.trainer import StepResult, Trainer
@@ -156,6 +157,9 @@ class Session:
             began = time.monotonic()
             batches = [next(stream) for _ in range(accumulation)]
             factor = self.trainer.rate_factor(self.step + 1, self.total)
+            torch.manual_seed(
+                seed_of("dropout", self.settings.training.seed, self.step, self.accelerator.process_index)
+            )
             result = self.trainer.step(batches, factor)
             self.step += 1
             self.images += result.images

@@ -40,7 +40,8 @@ class TextStates:
                 found.append(fresh[caption])
         for caption, state in fresh.items():
             self._keep(caption, state)
-        return {name: torch.stack([state[name] for state in found]) for name in found[0]}
+        device = self._models.device
+        return {name: torch.stack([state[name] for state in found]).to(device) for name in found[0]}
 
     def _keep(self, caption: str, state: Conditioning) -> None:
         self._kept[caption] = state
@@ -67,6 +68,6 @@ def encode(models: Models, captions: list[str], precision: str) -> Conditioning:
 
 
 def split(batch: Conditioning) -> list[Conditioning]:
-    """One conditioning for each row of a batch; copies, so that a kept row does not hold its whole batch."""
+    """One conditioning for each row of a batch, in RAM; copies, so that a kept row does not hold its whole batch."""
     count = len(next(iter(batch.values())))
-    return [{name: tensor[i].clone() for name, tensor in batch.items()} for i in range(count)]
+    return [{name: tensor[i].to("cpu", copy=True) for name, tensor in batch.items()} for i in range(count)]

@@ -14,7 +14,7 @@ from PySide6.QtWidgets import QApplication, QGraphicsView, QLabel, QWidget
 from core.run_data import Floats
 from gui import theme
 from gui.plots.axis import NumberAxis
-from gui.plots.decimate import Blocks, decimate_columns, thin
+from gui.plots.decimate import Blocks, decimate_columns, inner_range, thin
 from gui.plots.timeline import Timeline, nearest
 from gui.theme import Tokens
 
@@ -272,8 +272,8 @@ class CurvePlot(pg.PlotWidget):
         if not bold and not noisy:
             return 0.0, 1.0
         cut = 0.0 if bold else _NOISE_CUT
-        low = min(float(np.quantile(y, cut)) for y in bold or noisy)
-        high = max(float(np.quantile(y, 1 - cut)) for y in bold or noisy)
+        ranges = [inner_range(y, cut) for y in bold or noisy]
+        low, high = min(one for one, _ in ranges), max(other for _, other in ranges)
         span = (high - low) or max(abs(high), 1e-6) * 0.2
         if not noisy or not bold:
             return low - 0.1 * span, high + 0.1 * span

@@ -23,7 +23,7 @@ from PySide6.QtWidgets import QApplication, QSizePolicy, QWidget
 
 from core.run_data import Floats
 from gui import theme
-from gui.plots.decimate import Blocks, decimate_columns, thin
+from gui.plots.decimate import Blocks, decimate_columns, inner_range, thin
 from gui.plots.timeline import Timeline, nearest
 
 _NONE = np.empty(0)
@@ -167,9 +167,9 @@ class Spark(QWidget):
             known = known[:: max(1, len(known) // 2048)]
             known = known[np.isfinite(known)]
             if len(known):
-                low, high = np.quantile(known, (0.005, 0.995))
-                lows.append(float(low))
-                highs.append(float(high))
+                low, high = inner_range(known, 0.005)
+                lows.append(low)
+                highs.append(high)
         low = self.bounds[0] if self.bounds[0] is not None else min(lows, default=0.0)
         high = self.bounds[1] if self.bounds[1] is not None else max(highs, default=1.0) * 1.05
         if high <= low:

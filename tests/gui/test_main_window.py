@@ -23,6 +23,7 @@ from gui import theme
 from gui.main_window import PAGES, MainWindow
 from gui.pages.base import Page
 from gui.widgets.drops import meaning
+from gui.worker_process import Workers
 
 STARTER = paths.builtin_presets_folder() / "starter.toml"
 
@@ -42,7 +43,8 @@ def make_window(qtbot, home: Path) -> Iterator[Callable[[], MainWindow]]:
     theme.apply(app, "light")
 
     def make() -> MainWindow:
-        window = MainWindow(store=QSettings(str(home / "window.ini"), QSettings.Format.IniFormat))
+        idle = Workers(lambda kind, path: [sys.executable, "-c", "pass"])
+        window = MainWindow(idle, QSettings(str(home / "window.ini"), QSettings.Format.IniFormat))
         window.resize(1366, 768)
         window.show()
         qtbot.waitExposed(window)

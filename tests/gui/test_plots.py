@@ -16,7 +16,7 @@ from core.run_data import RunData
 from gui import theme
 from gui.plots.axis import log_tick_text, tick_text
 from gui.plots.curve_plot import CurvePlot, Series
-from gui.plots.decimate import Blocks, decimate, decimate_columns, thin
+from gui.plots.decimate import Blocks, decimate, decimate_columns, inner_range, thin
 from gui.plots.loss_card import LOSSES, LossCard, bucket_series, window_of
 from gui.plots.marks import minimum, usable_range
 from gui.plots.smoothing import Smoother, weight_of
@@ -88,6 +88,13 @@ def test_blocks_follow_a_curve_that_grows_and_one_that_was_cut() -> None:
 def test_thin_leaves_one_point_where_two_would_be_drawn_as_one() -> None:
     x, y = thin(np.repeat(np.arange(4.0), 2), np.array([0, 0.1, 0, 5, 1, 1, np.nan, np.nan]), 0.5)
     assert list(x) == [0, 1, 1, 2, 3, 3] and list(y[:4]) == [0, 0, 5, 1]
+
+
+def test_inner_range_leaves_out_spikes() -> None:
+    values = np.concatenate((np.linspace(0, 1, 99), [1e6]))
+    assert inner_range(values, 0.02) == (pytest.approx(2 / 98), pytest.approx(97 / 98))
+    assert inner_range(values, 0) == (0, 1e6)
+    assert inner_range(np.array([3.0]), 0.02) == (3, 3)
 
 
 @settings(max_examples=60, deadline=None)

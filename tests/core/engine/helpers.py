@@ -16,7 +16,9 @@ from core.runs import Run
 from core.settings import Settings
 
 
-def train(settings: Settings, folder: Path, until: Callable[[ev.Event], bool] | None = None) -> tuple[Run, list[ev.Event]]:
+def train(
+    settings: Settings, folder: Path, until: Callable[[ev.Event], bool] | None = None
+) -> tuple[Run, list[ev.Event]]:
     """Run (or go on with) the run in `folder`; stops dead, as if killed, after the event for which `until` is true."""
     run = runs.open_run(folder) if (folder / "run.json").exists() else runs.create(settings, folder)
     writer = ev.Writer(run.events_path)

@@ -145,6 +145,10 @@ def test_single_file_load_and_save_are_inverse(make_settings: Make, tmp_path: Pa
     assert all(torch.equal(tensors[name], stored[name]) for name in stored)
 
 
+def _shape(part: str, key: str, dimensions: int) -> tuple[int, ...]:
+    return sd15.original_shape(part, key, (1,) * dimensions)
+
+
 def test_names_at_full_size_are_those_that_diffusers_converts() -> None:
     """Every tensor of the real SD 1.5 UNet and VAE gets the name from which diffusers' converter makes it again."""
     from accelerate import init_empty_weights
@@ -163,7 +167,7 @@ def test_names_at_full_size_are_those_that_diffusers_converts() -> None:
         state = module.state_dict()
         count += sum(tensor.numel() for tensor in state.values()) if part == "unet" else 0
         named = {
-            sd15.original_name(part, key, config): torch.full(sd15.original_shape(part, key, (1,) * tensor.ndim), number)
+            sd15.original_name(part, key, config): torch.full(_shape(part, key, tensor.ndim), number)
             for number, (key, tensor) in enumerate(state.items())
         }
         assert len(named) == len(state)

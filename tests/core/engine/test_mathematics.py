@@ -72,7 +72,9 @@ def _trainer(settings: Settings, model: Path) -> Trainer:
 
 @pytest.mark.parametrize("text_rate", [0.0, 1e-3])
 @pytest.mark.parametrize("weighting", ["none", "min_snr"])
-def test_one_step_is_the_plain_computation(text_rate: float, weighting: str, make_settings: Make, tiny_model: Path) -> None:
+def test_one_step_is_the_plain_computation(
+    text_rate: float, weighting: str, make_settings: Make, tiny_model: Path
+) -> None:
     """Loss to 1e-6 and gradients of a straightforward diffusers computation."""
     settings = make_settings(
         training__text_encoder_learning_rate=text_rate, loss__weighting=weighting, training__optimizer="sgd",

@@ -50,7 +50,7 @@ def test_damaged_files_are_refused(tmp_path: Path) -> None:
     for name, data in cases.items():
         path = tmp_path / f"{name}.safetensors"
         path.write_bytes(data)
-        with pytest.raises(UserError, match="not a whole .safetensors"):
+        with pytest.raises(UserError, match=r"not a whole \.safetensors"):
             open_model(path)
 
 

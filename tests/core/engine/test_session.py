@@ -26,6 +26,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "lora": {"training__method": "lora", "training__text_encoder_learning_rate": 1e-3, "training__schedule": "cosine"},
     "text": {"training__text_encoder_learning_rate": 1e-4, "training__schedule": "linear", "training__warmup_steps": 2},
     "accumulation": {"training__accumulation": 3, "data__flip": True, "data__caption_dropout": 0.3},
+    "dropout": {"training__method": "lora", "lora__dropout": 0.3},
     "checkpointing": {"training__activation_checkpointing": True, "loss__weighting": "min_snr"},
     "bf16": {"training__precision": "bf16", "loss__noise_offset": 0.1},
 }
@@ -90,7 +91,6 @@ def test_accumulation_equals_the_larger_batch(make_settings: Make, tmp_path: Pat
 def test_only_what_has_a_rate_is_trained(make_settings: Make, tmp_path: Path, tiny_model: Path) -> None:
     settings = make_settings(training__learning_rate=0.0, training__text_encoder_learning_rate=1e-3)
     run, told = train(settings, tmp_path / "run")
-    _, base = train(make_settings(training__max_steps=1, training__learning_rate=1e-12), tmp_path / "base")
     tensors = last_checkpoint(run)
     from core.engine.model_files import open_model
     from core.engine.models import load_part
@@ -119,7 +119,7 @@ def test_stop_saves_and_resume_finishes(make_settings: Make, tmp_path: Path) -> 
             control.stop()
     assert isinstance(told[-1], ev.Ended) and (told[-1].state, told[-1].step) == ("stopped", 3)
     assert [saved.step for saved in run.checkpoints()] == [3]
-    run, rest = train(settings, tmp_path / "run")
+    run, _ = train(settings, tmp_path / "run")
     whole, _ = train(settings, tmp_path / "whole")
     assert_equal(last_checkpoint(run), last_checkpoint(whole))
 
