@@ -189,9 +189,7 @@ class MainWindow(QMainWindow):
             self.note.show_note(str(error), "error")
         except Exception as error:
             log.exception("An action failed")
-            self.note.show_note(
-                f"Something went wrong inside Burnish ({error}). The log has the details.", "error"
-            )
+            self.note.show_note(f"Something went wrong inside Burnish ({error}). The log has the details.", "error")
 
     def _train(self) -> None:
         self.workers.start_training(self.context.settings.settings(), self.context.settings.preset_name)
@@ -249,16 +247,12 @@ class MainWindow(QMainWindow):
         name, kind = _who(path)
         if state == "new":
             why = last_words(path)
-            self.note.show_note(
-                f"{name} could not start: {why or 'its worker ended without a word'}", "error"
-            )
+            self.note.show_note(f"{name} could not start: {why or 'its worker ended without a word'}", "error")
         elif state in ("failed", "interrupted"):
             words = "failed" if state == "failed" else "was interrupted"
             self.note.show_note(f"{name} {words}. The log under Monitor says why.", "error")
         elif kind == "train":
-            self.note.show_note(
-                f"{name} {'is done' if state == 'finished' else 'has stopped and saved'}.", "info"
-            )
+            self.note.show_note(f"{name} {'is done' if state == 'finished' else 'has stopped and saved'}.", "info")
 
     def find_live_run(self) -> None:
         """Show a run whose worker is at work, wherever it was started; looked for in another thread."""

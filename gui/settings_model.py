@@ -246,9 +246,7 @@ class SettingsModel(QObject):
         except OSError as error:
             from core.errors import UserError
 
-            raise UserError(
-                f"{path} cannot be written ({error.strerror or error}). Choose another folder."
-            ) from None
+            raise UserError(f"{path} cannot be written ({error.strerror or error}). Choose another folder.") from None
         self.load_preset(presets.read(path))
 
     def _builtin_base(self) -> str:
@@ -270,9 +268,7 @@ class SettingsModel(QObject):
 
         found = {entry.option.when[0] for entry in self.entries.values() if entry.option.when}
         owners = {entry.owner.split(".")[0] for entry in self.entries.values() if entry.owner}
-        return frozenset(
-            found | {SETTINGS_FOLDERS[folder] for folder in owners if folder in SETTINGS_FOLDERS}
-        )
+        return frozenset(found | {SETTINGS_FOLDERS[folder] for folder in owners if folder in SETTINGS_FOLDERS})
 
     def chooser(self, key: str) -> str:
         """Key of the option that chooses the component to which an option belongs, "" for an option of a page."""
@@ -326,10 +322,7 @@ class SettingsModel(QObject):
 
     def _sound_values(self) -> dict[str, Any]:
         """All values, the preset's where the present one is impossible."""
-        return {
-            key: self.preset_value(key) if key in self._wrong else value
-            for key, value in self.values().items()
-        }
+        return {key: self.preset_value(key) if key in self._wrong else value for key, value in self.values().items()}
 
     def sound_settings(self) -> Any | None:
         """Settings in which impossible values are replaced by the preset's; None when even those are impossible."""

@@ -132,9 +132,7 @@ class Workers(QObject):
         try:
             process = _start_detached(command, self._process_environment(), run.console_path)
         except OSError as error:
-            raise UserError(
-                f"The worker could not be started ({command[0]}: {error.strerror or error})."
-            ) from None
+            raise UserError(f"The worker could not be started ({command[0]}: {error.strerror or error}).") from None
         self.watch(run, process)
         self.started.emit(run.path)
         return run.path

@@ -207,9 +207,7 @@ class Form(QScrollArea):
         self.section_reached.emit((seen[-1] if at_end else above[-1] if above else seen[0]).plan.title)
 
 
-def _only(
-    plans: list[SectionPlan], settings: SettingsModel, pages: Iterable[str] | None
-) -> list[SectionPlan]:
+def _only(plans: list[SectionPlan], settings: SettingsModel, pages: Iterable[str] | None) -> list[SectionPlan]:
     """The plans cut down to the options of some pages."""
     if pages is None:
         return plans
@@ -217,8 +215,6 @@ def _only(
     for plan in plans:
         keys = plan.keys
         plan.keys = [
-            key
-            for key in keys
-            if settings.entries[key].page in wanted or settings.chooser(key).split(".")[0] in wanted
+            key for key in keys if settings.entries[key].page in wanted or settings.chooser(key).split(".")[0] in wanted
         ]
     return [plan for plan in plans if plan.keys]

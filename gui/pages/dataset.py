@@ -27,12 +27,9 @@ from gui.widgets.index_reader import IndexReader
 from gui.widgets.thumbnail_grid import ThumbnailGrid
 
 FOLDERS = "data.folders"
-_NO_FOLDER = (
-    "Add a folder of pictures. Captions lie beside each picture, in a .txt or .caption file of the same name."
-)
+_NO_FOLDER = "Add a folder of pictures. Captions lie beside each picture, in a .txt or .caption file of the same name."
 _NOT_LOOKED = (
-    "Burnish reads sizes and captions once, then tells what will be cropped, enlarged or left out. "
-    "Nothing is changed."
+    "Burnish reads sizes and captions once, then tells what will be cropped, enlarged or left out. Nothing is changed."
 )
 #: Pages of the settings on which the report hangs.
 _PAGES = ("data", "validation", "training", "hardware")
@@ -197,9 +194,7 @@ class DatasetPage(Page):
         self.look.setEnabled(True)
         self.look.setText("Look again")
         set_icon(self.look, "search", "on_accent")
-        if settings is not None and (
-            folders != self._scanned or self.stack.currentWidget() is not self._shown_page
-        ):
+        if settings is not None and (folders != self._scanned or self.stack.currentWidget() is not self._shown_page):
             self._scanned = folders
             self.grid.show_index(IndexReader(index_file(settings), settings.data))
         self._set_report(report)

@@ -43,9 +43,7 @@ class DropZone(QFrame):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(24, 24, 24, 24)
         layout.setSpacing(8)
-        layout.addLayout(
-            row(IconLabel("drop", "dim", 24), label("Begin with your own", "heading"), None, spacing=12)
-        )
+        layout.addLayout(row(IconLabel("drop", "dim", 24), label("Begin with your own", "heading"), None, spacing=12))
         text = "Drop a folder of pictures or a .safetensors model here. Presets (.toml) and run folders open as well."
         layout.addWidget(label(text, "dim", wrap=True))
         layout.addStretch(1)

@@ -159,11 +159,7 @@ class TrainingPage(Page):
         errors = settings.errors()
         self.train.setEnabled(not errors)
         if errors:
-            lines = [
-                f"{settings.entries[e.key].option.label}: {e.text}"
-                for e in errors
-                if e.key in settings.entries
-            ]
+            lines = [f"{settings.entries[e.key].option.label}: {e.text}" for e in errors if e.key in settings.entries]
             self.train.setToolTip("Not yet possible.\n" + "\n".join(lines))
         else:
             self.train.setToolTip("Make a run folder with these settings and start training")

@@ -39,9 +39,7 @@ def set_property(widget: QWidget, name: str, value: object) -> None:
 class _IconFollower(QObject):
     """Keeps a widget's icon in the colour of the theme; lives and dies with the widget."""
 
-    def __init__(
-        self, widget: QWidget, set_icon: Callable[[QIcon], None], name: str, token: str, size: int
-    ) -> None:
+    def __init__(self, widget: QWidget, set_icon: Callable[[QIcon], None], name: str, token: str, size: int) -> None:
         super().__init__(widget)
         self._size = size
         self._set_icon = set_icon
@@ -194,18 +192,14 @@ class _Ground(QWidget):
 class Scroller(QScrollArea):
     """Scrolls items above each other, upwards and downwards only."""
 
-    def __init__(
-        self, *items: Item, spacing: int = 16, margins: tuple[int, int, int, int] = (0, 0, 8, 24)
-    ) -> None:
+    def __init__(self, *items: Item, spacing: int = 16, margins: tuple[int, int, int, int] = (0, 0, 8, 24)) -> None:
         super().__init__()
         self.setWidgetResizable(True)
         self.setFrameShape(QFrame.Shape.NoFrame)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.show_items(*items, spacing=spacing, margins=margins)
 
-    def show_items(
-        self, *items: Item, spacing: int = 16, margins: tuple[int, int, int, int] = (0, 0, 8, 24)
-    ) -> None:
+    def show_items(self, *items: Item, spacing: int = 16, margins: tuple[int, int, int, int] = (0, 0, 8, 24)) -> None:
         """Show other items; those before are deleted."""
         ground = _Ground()
         ground.setObjectName("scrolled")

@@ -70,9 +70,7 @@ class BarChart(QWidget):
             top = number * _ROW
             painter.setPen(QColor(tokens.dim))
             words = metrics.elidedText(name, Qt.TextElideMode.ElideRight, self._label_width - 8)
-            painter.drawText(
-                QRectF(0, top, self._label_width - 8, _ROW), Qt.AlignmentFlag.AlignVCenter, words
-            )
+            painter.drawText(QRectF(0, top, self._label_width - 8, _ROW), Qt.AlignmentFlag.AlignVCenter, words)
             length = max(2.0, room * count / most)
             path = QPainterPath()
             path.addRoundedRect(QRectF(self._label_width, top + 7, length, 10), 2, 2)
@@ -88,6 +86,4 @@ class BucketChart(BarChart):
 
     def set_buckets(self, buckets: Sequence[dict[str, Any]]) -> None:
         """Show {"width", "height", "count"} of the buckets."""
-        self.set_bars(
-            [(f"{bucket['width']} × {bucket['height']}", int(bucket["count"])) for bucket in buckets]
-        )
+        self.set_bars([(f"{bucket['width']} × {bucket['height']}", int(bucket["count"])) for bucket in buckets])

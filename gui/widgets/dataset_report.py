@@ -73,9 +73,7 @@ class ReportView(Scroller):
         self.tags = BarChart(12, 120)
         self.tags.setCursor(Qt.CursorShape.PointingHandCursor)
         self.tags.clicked.connect(self.tag_clicked)
-        self._tags_card = card(
-            label("Most frequent tags", "heading"), label("A click filters.", "dim"), self.tags
-        )
+        self._tags_card = card(label("Most frequent tags", "heading"), label("A click filters.", "dim"), self.tags)
         self._cards = [
             card(label("The pictures", "heading"), self.totals),
             card(label("What will happen to them", "heading"), self.fates),
@@ -109,12 +107,8 @@ class ProblemsView(Scroller):
         """Show what is wrong; with nothing wrong, say so."""
         cards: list[Item] = []
         broken = [] if report is None else [(item["path"], item["reason"]) for item in report.broken]
-        captions = (
-            [] if report is None else [(item["path"], item["problem"]) for item in report.caption_problems]
-        )
-        most_cropped = (
-            [] if report is None else [item for item in report.most_cropped if item["share"] > 0.15]
-        )
+        captions = [] if report is None else [(item["path"], item["problem"]) for item in report.caption_problems]
+        most_cropped = [] if report is None else [item for item in report.most_cropped if item["share"] > 0.15]
         cropped = [(item["path"], f"{item['share']:.0%} of it is cropped") for item in most_cropped]
         self.count = len(broken) + len(captions)
         groups = (

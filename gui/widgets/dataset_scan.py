@@ -20,11 +20,7 @@ def index_file(settings: Any) -> Path:
     from core import paths
     from core.data.index import index_path
 
-    cache = (
-        paths.resolve(settings.hardware.cache_folder)
-        if settings.hardware.cache_folder
-        else paths.cache_folder()
-    )
+    cache = paths.resolve(settings.hardware.cache_folder) if settings.hardware.cache_folder else paths.cache_folder()
     return index_path(settings.data.folders, cache)
 
 
@@ -145,7 +141,5 @@ class DatasetScan(QObject):
             self.failed.emit(str(look.failure))
         else:
             log.error("Looking at the pictures failed", exc_info=look.failure)
-            self.failed.emit(
-                f"The pictures could not be looked at ({look.failure}). The log has the details."
-            )
+            self.failed.emit(f"The pictures could not be looked at ({look.failure}). The log has the details.")
         look.deleteLater()

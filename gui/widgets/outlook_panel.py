@@ -46,8 +46,7 @@ def fact_rows(found: Outlook, free_bytes: int | None) -> list[tuple[str, str, st
         (
             "Steps per epoch",
             show_number(round(found.steps_per_epoch)) if found.steps_per_epoch else "—",
-            "Steps in which every training picture is seen once"
-            + ("." if found.steps_per_epoch else f"; {unknown}."),
+            "Steps in which every training picture is seen once" + ("." if found.steps_per_epoch else f"; {unknown}."),
         ),
         (
             "Pictures seen",
@@ -115,9 +114,7 @@ class OutlookPanel(Scroller):
     def _show_report(self, report: Any) -> None:
         self.buckets.setVisible(report is not None)
         if report is None:
-            self._buckets_note.setText(
-                "Open Dataset and look at the pictures: then their sizes are shown here."
-            )
+            self._buckets_note.setText("Open Dataset and look at the pictures: then their sizes are shown here.")
             return
         self._buckets_note.setText(f"{report.train:,} trained on, {report.validation:,} held out")
         self.buckets.set_buckets(report.buckets)

@@ -119,11 +119,7 @@ class PresetMenu(QPushButton):
         except UserError as error:
             self._context.note.emit(str(error), "error")
             return
-        back = (
-            f" Undo (Ctrl+Z) brings your {changed} change{'s' if changed != 1 else ''} back."
-            if changed
-            else ""
-        )
+        back = f" Undo (Ctrl+Z) brings your {changed} change{'s' if changed != 1 else ''} back." if changed else ""
         self._context.note.emit(f"Preset “{preset.name}” loaded.{back}", "info")
 
     def open_file(self) -> None:

@@ -38,9 +38,7 @@ class ProblemLine(QFrame):
         layout = QHBoxLayout(self)
         layout.setContentsMargins(8, 6, 8, 6)
         layout.setSpacing(8)
-        layout.addWidget(
-            IconLabel(problem.severity, _TOKENS[problem.severity], 16), 0, Qt.AlignmentFlag.AlignTop
-        )
+        layout.addWidget(IconLabel(problem.severity, _TOKENS[problem.severity], 16), 0, Qt.AlignmentFlag.AlignTop)
         layout.addLayout(column(label(name, "value"), label(text, "dim", wrap=True), spacing=2), 1)
 
     def mouseReleaseEvent(self, event: QMouseEvent) -> None:
@@ -81,9 +79,7 @@ class ProblemList(QWidget):
 
     def show_problems(self, problems: Sequence[Problem], names: dict[str, str]) -> None:
         """Show the findings; `names` are the labels of the options by key."""
-        wanted: list[tuple[str, str, str]] = [
-            (problem.key, problem.text, problem.severity) for problem in problems
-        ]
+        wanted: list[tuple[str, str, str]] = [(problem.key, problem.text, problem.severity) for problem in problems]
         if wanted == self._shown:
             return
         self._shown = wanted

@@ -46,9 +46,7 @@ def _choices(entry: Entry) -> str:
     lines = []
     for name in entry.choices:
         help_text = str(getattr(registry.component(entry.option.choices, name), "HELP", ""))
-        lines.append(
-            f"<li><b>{escape(choice_label(entry.option.choices, name))}</b> {escape(help_text)}</li>"
-        )
+        lines.append(f"<li><b>{escape(choice_label(entry.option.choices, name))}</b> {escape(help_text)}</li>")
     return f"<ul>{''.join(lines)}</ul>"
 
 

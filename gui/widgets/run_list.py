@@ -80,9 +80,7 @@ class RunRow(QFrame):
         self.setAccessibleName(f"{facts.name}, {state_words(facts.state)}")
         dot = StateDot()
         dot.set_state(facts.state)
-        about = (
-            f"{state_words(facts.state)}  ·  step {facts.step:,}  ·  {age_words(time.time() - facts.created)}"
-        )
+        about = f"{state_words(facts.state)}  ·  step {facts.step:,}  ·  {age_words(time.time() - facts.created)}"
         layout = QHBoxLayout(self)
         layout.setContentsMargins(12, 8, 8, 8)
         layout.setSpacing(12)

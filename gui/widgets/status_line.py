@@ -106,9 +106,7 @@ class StateDot(QWidget):
 
     def set_state(self, state: str) -> None:
         """Take the colour of a run's state."""
-        self._token = {"running": "good", "paused": "warn", "failed": "bad", "interrupted": "warn"}.get(
-            state, "dim"
-        )
+        self._token = {"running": "good", "paused": "warn", "failed": "bad", "interrupted": "warn"}.get(state, "dim")
         self.update()
 
     def paintEvent(self, event: QPaintEvent) -> None:

@@ -217,9 +217,7 @@ class ThumbnailGrid(QAbstractScrollArea):
         painter.setBrush(QColor(tokens.surface))
         painter.drawEllipse(ground)
         color = getattr(tokens, mark.token)
-        painter.drawPixmap(
-            ground.adjusted(4, 4, -4, -4).toRect(), _badge(mark.icon, color, self.devicePixelRatioF())
-        )
+        painter.drawPixmap(ground.adjusted(4, 4, -4, -4).toRect(), _badge(mark.icon, color, self.devicePixelRatioF()))
 
     # -- hands ------------------------------------------------------------------------------------------------
 

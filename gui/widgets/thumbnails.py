@@ -27,9 +27,7 @@ def read_small(path: str, edge: int) -> QImage:
     if image.isNull():
         image = _read_with_pillow(path, edge)
     if max(image.width(), image.height()) > edge:
-        image = image.scaled(
-            edge, edge, Qt.AspectRatioMode.KeepAspectRatio, Qt.TransformationMode.SmoothTransformation
-        )
+        image = image.scaled(edge, edge, Qt.AspectRatioMode.KeepAspectRatio, Qt.TransformationMode.SmoothTransformation)
     return image
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -126,17 +125,13 @@ def test_a_folder_without_pictures_is_told(qtbot, page: DatasetPage, tmp_path: P
 
 
 def test_two_hundred_thousand_pictures(qtbot, tmp_path: Path) -> None:
-    """Only what is in sight is asked for, and no step of scrolling takes long."""
+    """Only what is in sight is asked for (the time of a step is measured by the benchmark "window")."""
     path = tmp_path / "index.sqlite"
     Index(path).close()
     database = sqlite3.connect(path)
-    columns = (
-        "path, width, height, tags, natural, caption_problem, reason, content_hash, stamp, caption_stamp"
-    )
+    columns = "path, width, height, tags, natural, caption_problem, reason, content_hash, stamp, caption_stamp"
     rows = ((f"/p/{number:06d}.jpg", 640, 512, f"tag{number % 9}") for number in range(200_000))
-    database.executemany(
-        f"INSERT INTO pictures ({columns}) VALUES (?, ?, ?, ?, '', '', '', '', '', '')", rows
-    )
+    database.executemany(f"INSERT INTO pictures ({columns}) VALUES (?, ?, ?, ?, '', '', '', '', '', '')", rows)
     database.commit()
     database.close()
     grid = ThumbnailGrid()
@@ -145,15 +140,11 @@ def test_two_hundred_thousand_pictures(qtbot, tmp_path: Path) -> None:
     grid.show()
     grid.show_index(IndexReader(path, default_settings().data))
     qtbot.waitUntil(lambda: grid._count == 200_000)
-    times = []
     for place in (0, 10, 50, 99, 30, 100):
-        begin = time.perf_counter()
         grid.verticalScrollBar().setValue(grid.verticalScrollBar().maximum() * place // 100)
         QApplication.processEvents()
-        times.append(time.perf_counter() - begin)
         first = next(grid._visible())
         qtbot.waitUntil(lambda number=first: grid.tile(number) is not None)
         assert grid.tile(first).picture.path == f"/p/{first:06d}.jpg"
-    assert sorted(times)[len(times) // 2] < 0.05, times
     assert len(grid._pages) * PAGE < 3000
     grid.close_reader()

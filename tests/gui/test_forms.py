@@ -105,9 +105,7 @@ def test_the_mark_resets(qtbot, form: Form) -> None:
     assert not mark.isVisible()
 
 
-@pytest.mark.parametrize(
-    ("text", "value"), [("1e-6", 1e-6), ("5e-2", 0.05), ("0.25", 0.25), ("10%", 0.1)], ids=str
-)
+@pytest.mark.parametrize(("text", "value"), [("1e-6", 1e-6), ("5e-2", 0.05), ("0.25", 0.25), ("10%", 0.1)], ids=str)
 def test_numbers_as_people_write_them(qtbot, form: Form, text: str, value: float) -> None:
     edit = _row(form, "kitchen.salt").editor.field()
     edit.selectAll()
