@@ -125,7 +125,7 @@ def test_a_folder_without_pictures_is_told(qtbot, page: DatasetPage, tmp_path: P
 
 
 def test_two_hundred_thousand_pictures(qtbot, tmp_path: Path) -> None:
-    """Only what is in sight is asked for (the time of a step is measured by the benchmark "window")."""
+    """Only what is in sight is asked for."""
     path = tmp_path / "index.sqlite"
     Index(path).close()
     database = sqlite3.connect(path)

