@@ -76,13 +76,15 @@ def _contradictions(settings: Settings) -> Iterator[Problem]:
 
 
 def _warnings(settings: Settings) -> Iterator[Problem]:
+    """Unusual values; the usual ranges are those of real models, so the small one that ships is left alone."""
     values = presets.flat(settings)
+    shipped = settings.model.base.startswith(paths.SHIPPED)
     for entry in presets.entries(type(settings)).values():
         text = unusual(entry, values[entry.key])
-        if text and is_visible(entry.key, values):
+        if text and not shipped and is_visible(entry.key, values):
             yield Problem(entry.key, f"{entry.option.label} is {values[entry.key]:g}: {text}.", "warning")
     training = settings.training
-    if training.method == "full" and training.learning_rate > 2e-5 and settings.model.base[:8] != paths.SHIPPED:
+    if training.method == "full" and training.learning_rate > 2e-5 and not shipped:
         yield Problem(
             "training.learning_rate",
             f"{training.learning_rate:g} is high for full fine-tuning; 1e-6 to 5e-6 is usual.",

@@ -24,6 +24,8 @@ LEFT_AXIS = 56
 _SMOOTH_TRAVEL = 4_000
 #: Pixels a column of a bold curve: its pen is wider than one.
 _BOLD_COLUMN = 2
+#: Curves of this width or more are measurements, whose points are marked by dots while there are few.
+_BOLD = 2.0
 #: Points are marked by dots while a curve shows no more than so many.
 _MOST_DOTS = 60
 #: Part of a noisy curve that the y range may leave out at either end, where there is nothing else to fit.
@@ -261,7 +263,7 @@ class CurvePlot(pg.PlotWidget):
             self._lines[key].setPen(self._pen(self.series[key], dense=len(x) > self.view.width()))
         whole = bool(np.isfinite(y).all())
         line.setData(x, y, connect="all" if whole else "finite", antialias=not rough)
-        few = 0 < len(x) <= _MOST_DOTS and not self.series[key].noisy
+        few = 0 < len(x) <= _MOST_DOTS and self.series[key].width >= _BOLD
         dots.setData(x if few else _NONE, y if few else _NONE)
 
     def _fit(self, drawn: dict[str, tuple[Floats, Floats]]) -> tuple[float, float]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from PySide6.QtCore import Qt, QTimer
 from PySide6.QtGui import QColor
@@ -72,6 +74,7 @@ class LossCard(QFrame):
         self._data = RunData()
         self._smoother = Smoother(0.0)
         self._smoothed: object = None
+        self._chosen_smoothing = False
         self._buckets = 0
         self._smooth_more = QTimer(self, singleShot=True, interval=10)
         self._smooth_more.timeout.connect(self.refresh)
@@ -126,6 +129,8 @@ class LossCard(QFrame):
     def _connect(self) -> None:
         self.axis.currentIndexChanged.connect(lambda _: self.timeline.set_axis(self.axis.currentData()))
         self.smoothing.valueChanged.connect(self._smooth_anew)
+        self.smoothing.actionTriggered.connect(self._choose_smoothing)
+        self.smoothing.sliderMoved.connect(self._choose_smoothing)
         self.log.toggled.connect(self.plot.set_log)
         self.by_timestep.toggled.connect(lambda _: self._switch())
         self.follow.clicked.connect(self.timeline.reset)
@@ -138,11 +143,13 @@ class LossCard(QFrame):
         self._data = data
         self._smoothed = None
         self._buckets = 0
+        self._chosen_smoothing = False
         self.by_timestep.setChecked(False)
 
     def refresh(self) -> None:
         """Draw what is known now."""
         self._offer_axes()
+        self._fit_smoothing()
         count = self._bucket_count()
         self.by_timestep.setEnabled(count > 1)
         if self.by_timestep.isChecked():
@@ -238,6 +245,17 @@ class LossCard(QFrame):
 
     def _split_words(self) -> str:
         return "held-out pictures" if self._split() == "validation" else "training pictures"
+
+    def _choose_smoothing(self, *_: object) -> None:
+        self._chosen_smoothing = True
+
+    def _fit_smoothing(self) -> None:
+        """Until the user chooses, average over a twenty-fifth of the planned run, at most over 100 steps."""
+        started = self._data.started
+        if self._chosen_smoothing or started is None:
+            return
+        window = min(100.0, max(1.0, started.total_steps / 25))
+        self.smoothing.setValue(round(_PLACES * math.log10(window) / _DECADES))
 
     def _smooth_anew(self) -> None:
         steps = window_of(self.smoothing.value())
