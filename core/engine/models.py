@@ -97,7 +97,7 @@ class Models:
                 module: Any = load_part(source, part)
                 if part == "vae":
                     self.vae_fingerprint = fingerprint(module)
-                setattr(self, part, module.to(self.device, memory_format=torch.channels_last))
+                setattr(self, part, module.to(self.device, memory_format=layout(self.device)))
 
     def drop(self, *parts: str) -> None:
         """Free parts' memory."""
@@ -166,6 +166,19 @@ def cpu_is_fast_at_bf16() -> bool:
             if getattr(torch.cpu, name)():
                 return True
     return False
+
+
+def layout(device: torch.device) -> torch.memory_format:
+    """The memory layout of pictures and convolutions that a device is fastest with.
+
+    Tensor cores want channels last; on a CPU in bf16 the plain layout is a quarter faster (`bench training`).
+    """
+    return torch.channels_last if device.type == "cuda" else torch.contiguous_format
+
+
+def arrange(pictures: torch.Tensor) -> torch.Tensor:
+    """A batch (b, c, h, w) in the layout of its device."""
+    return pictures.contiguous(memory_format=layout(pictures.device))
 
 
 def autocast(device: torch.device, precision: str) -> contextlib.AbstractContextManager[Any]:

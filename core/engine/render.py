@@ -17,7 +17,7 @@ from core.engine.checkpoint import file_hash
 from core.engine.control import Control
 from core.engine.lora_files import is_lora, merged
 from core.engine.model_files import open_model
-from core.engine.models import Models, pick_device, pick_precision
+from core.engine.models import Models, layout, pick_device, pick_precision
 from core.engine.safe_files import read_header, read_tensors
 from core.engine.sample import Drawing
 from core.engine.text_states import TextStates
@@ -59,7 +59,7 @@ class Swapper:
             state = {name: tensor.to(old[name]) for name, tensor in state.items()}
             module.load_state_dict(state, assign=True)
             if part == "unet":
-                module.to(memory_format=torch.channels_last)
+                module.to(memory_format=layout(self._models.device))
         self._present = checkpoint
         return changed_text
 

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 from core import registry
-from core.engine.models import Models, autocast
+from core.engine.models import Models, arrange, autocast
 from core.engine.text_states import Conditioning
 from core.errors import Stopped
 from core.grid import CellPlan
@@ -79,7 +79,7 @@ class Drawing:
 
         def predict(latents: torch.Tensor, timestep: torch.Tensor) -> torch.Tensor:
             doubled = torch.cat([latents, latents]) if guided else latents
-            doubled = doubled.contiguous(memory_format=torch.channels_last)
+            doubled = arrange(doubled)
             with autocast(self.models.device, self.precision):
                 predicted: torch.Tensor = self.models.unet(doubled, timestep, **states, return_dict=False)[0].float()
             if not guided:
@@ -92,7 +92,7 @@ class Drawing:
 
     def _decode(self, latents: torch.Tensor) -> list[Image.Image]:
         """Pictures of scaled latents (n, 4, h, w)."""
-        scaled = (latents / self.models.scaling_factor).contiguous(memory_format=torch.channels_last)
+        scaled = arrange(latents / self.models.scaling_factor)
         with autocast(self.models.device, "bf16" if self.precision == "bf16" else "fp32"):
             pixels = self.models.vae.decode(scaled, return_dict=False)[0]
         bytes_ = ((pixels.float() / 2 + 0.5).clamp(0, 1) * 255).round().to(torch.uint8)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import torch
 
+from core.engine.models import arrange
 from core.engine.noise import NoiseSchedule, generator
 from core.engine.text_states import Conditioning
 
@@ -93,7 +94,7 @@ class StableLoss:
         latents = torch.stack([use[0].latent for use in uses]).to(device)
         noise = torch.stack([noise for noise, _ in draws]).to(device)
         timesteps = torch.tensor([timestep for _, timestep in draws], device=device)
-        noisy = self.schedule.add_noise(latents, noise, timesteps).contiguous(memory_format=torch.channels_last)
+        noisy = arrange(self.schedule.add_noise(latents, noise, timesteps))
         predicted = predict(noisy, timesteps, texts([use[0].caption for use in uses]))
         errors = (predicted.float() - noise).square().mean(dim=(1, 2, 3)).double().cpu()
         for (_, bucket, _), error in zip(uses, errors, strict=True):

@@ -11,8 +11,9 @@ import torch
 from accelerate import Accelerator
 
 from core import registry
+from core.engine.attention import set_attention
 from core.engine.loader import Batch
-from core.engine.models import Models
+from core.engine.models import Models, arrange
 from core.engine.noise import NoiseSchedule
 from core.engine.text_states import Conditioning, TextStates
 from core.errors import UserError
@@ -72,7 +73,7 @@ class Trainer:
             models.unet.enable_gradient_checkpointing()
             if "text_encoder" in self.groups:
                 models.text_encoder.gradient_checkpointing_enable()
-        _set_attention(models, settings.hardware.attention)
+        set_attention(models, settings.hardware.attention, precision)
         self._base_rates = {
             "unet": settings.training.learning_rate,
             "text_encoder": settings.training.text_encoder_learning_rate,
@@ -137,9 +138,15 @@ class Trainer:
         return rates
 
     def _clip(self) -> torch.Tensor:
+        """Length of the gradient before it is shortened to the limit. A CPU looks first whether there is any need."""
         limit = self.settings.training.clip_norm or float("inf")
         parameters = [p for group in self.groups.values() for p in group]
-        norm: torch.Tensor = self.accelerator.clip_grad_norm_(parameters, limit)
+        if self.models.device.type != "cpu":
+            norm: torch.Tensor = self.accelerator.clip_grad_norm_(parameters, limit)
+            return norm.detach()
+        norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+        if float(norm) > limit:
+            torch.nn.utils.clip_grads_with_norm_(parameters, limit, norm)
         return norm.detach()
 
     def loss_sum(self, batch: Batch) -> torch.Tensor:
@@ -147,7 +154,7 @@ class Trainer:
         device = self.models.device
         latents, noise = batch.latents.to(device), batch.noise.to(device)
         timesteps = batch.timesteps.to(device)
-        noisy = self._schedule.add_noise(latents, noise, timesteps).contiguous(memory_format=torch.channels_last)
+        noisy = arrange(self._schedule.add_noise(latents, noise, timesteps))
         predicted = self.denoiser(noisy, timesteps, *self._condition(batch.captions))
         per_picture = (predicted.float() - noise).square().mean(dim=(1, 2, 3))
         weights = self._weighting.weights(self._schedule.snr(timesteps), self._weighting_options)
@@ -199,22 +206,6 @@ class Trainer:
         trained = sum(p.numel() for group in self.groups.values() for p in group)
         parts = [getattr(self.models, part) for part in self.groups]
         return trained, sum(p.numel() for part in parts for p in part.parameters())
-
-
-def _set_attention(models: Models, kind: str) -> None:
-    """Switch the UNet to xformers; SDPA is what diffusers uses anyway. UserError where xformers cannot work."""
-    if kind != "xformers":
-        return
-    try:
-        import xformers  # noqa: F401
-    except ImportError:
-        raise UserError(
-            "hardware.attention = 'xformers', but xformers is not installed. Choose sdpa, which is as fast on present "
-            "cards, or install xformers for this version of torch."
-        ) from None
-    if models.device.type != "cuda":
-        raise UserError("hardware.attention = 'xformers' needs an NVIDIA GPU; choose sdpa.")
-    models.unet.enable_xformers_memory_efficient_attention()
 
 
 def _memory_advice(settings: Settings) -> str:

@@ -12,6 +12,7 @@ from diffusers import DDPMScheduler
 from diffusers.training_utils import compute_snr
 
 from core import registry
+from core.engine.attention import set_attention
 from core.engine.distributed import make_accelerator
 from core.engine.loader import Batch
 from core.engine.model_files import open_model
@@ -180,3 +181,20 @@ def test_warm_up_rises_to_the_full_rate(make_settings: Make, tiny_model: Path) -
     factors = [trainer.rate_factor(step, 14) for step in range(1, 15)]
     assert factors[:5] == pytest.approx([0.25, 0.5, 0.75, 1.0, 1.0])
     assert factors[-1] == pytest.approx(0.1)
+
+
+def test_attention_for_processors_is_diffusers_attention(tiny_model: Path) -> None:
+    """In 32 bits equal to what diffusers computes; in bf16 as near to it as diffusers' own bf16."""
+    models = Models(open_model(tiny_model), torch.device("cpu"))
+    models.load("unet")
+    torch.manual_seed(1)
+    inputs = (torch.randn(2, 4, 8, 8), torch.tensor([10, 900]), torch.randn(2, 77, 16))
+    with torch.no_grad():
+        exact = models.unet(*inputs).sample
+        with torch.autocast("cpu", torch.bfloat16):
+            rough = models.unet(*inputs).sample.float()
+        set_attention(models, "sdpa", "bf16")
+        torch.testing.assert_close(models.unet(*inputs).sample, exact)
+        with torch.autocast("cpu", torch.bfloat16):
+            ours = models.unet(*inputs).sample.float()
+    assert (ours - exact).abs().mean() < 1.2 * (rough - exact).abs().mean() < 0.05
