@@ -6,6 +6,7 @@ import codecs
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -120,6 +121,19 @@ def first(captions: Captions, data: DataSettings) -> str:
     if data.captions == "either":
         kinds = kinds[:1]
     return _joined([data.trigger.strip(), *(_one(captions, kind, lambda texts: texts[0]) for kind in kinds)])
+
+
+def variants(captions: Captions, data: DataSettings) -> set[str] | None:
+    """Every text that compose() can give; None where chance has too many (shuffled tags, wildcards) to name them."""
+    kinds = _kinds(captions, data)
+    lines = [_lines(captions.tags if kind == "tags" else captions.natural) for kind in kinds]
+    if any(_WILDCARD.search(line) for several in lines for line in several):
+        return None
+    if data.shuffle_tags and "tags" in kinds:
+        return None
+    combined = [[line] for several in lines for line in several] if data.captions == "either" else product(*lines)
+    texts = {_joined([data.trigger.strip(), *parts]) for parts in combined} or {data.trigger.strip()}
+    return texts | {""} if data.caption_dropout > 0 else texts
 
 
 def _kinds(captions: Captions, data: DataSettings) -> list[str]:

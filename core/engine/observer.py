@@ -30,14 +30,15 @@ class Observer:
     """
 
     def __init__(
-        self, run: Run, settings: Settings, models: Models, data: Prepared, precision: str, trains_text: bool
+        self, run: Run, settings: Settings, models: Models, data: Prepared, precision: str, texts: TextStates | None
     ) -> None:
+        """`texts` are those of the frozen text encoder, None when it is trained."""
         self.data = data
         self._run = run
         self._settings = settings
         self._models = models
         self._precision = precision
-        self._texts = None if trains_text else TextStates(models, precision)
+        self._texts = texts
         schedule = NoiseSchedule.from_config(models.source.configs["scheduler"], models.device)
         page = settings.validation
         self._ruler = StableLoss(schedule, page.seed, page.timestep_buckets, page.repeats, batch=16)

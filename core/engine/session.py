@@ -10,6 +10,7 @@ import torch
 
 from core import __version__
 from core import events as ev
+from core.data.captions import first, variants
 from core.engine import checkpoint, state
 from core.engine.control import Control
 from core.engine.distributed import broadcast_flags, make_accelerator
@@ -89,17 +90,33 @@ class Session:
         yield ev.Progress(phase="load", done=0, total=1)
         if not settings.sample.prompts:
             self.models.drop("vae")
-        self.models.load("unet", "text_encoder", "tokenizer")
+        self.models.load("unet", "tokenizer")
+        if settings.training.text_encoder_learning_rate > 0:
+            self.models.load("text_encoder")
         self.trainer = Trainer(self.models, settings, self.accelerator, self.precision)
         processes = self.accelerator.num_processes
         self.loader = Loader(
             data.train, store, settings, self.models.scaling_factor, self.accelerator.process_index, processes
         )
         self.total = self._total_steps()
-        self.observer = Observer(self.run, settings, self.models, data, self.precision, self.trainer.trains_text)
+        self.observer = Observer(self.run, settings, self.models, data, self.precision, self.trainer.texts)
+        self._prepare_texts(data)
         yield from self._resume(data)
         yield self._started(data)
         return data
+
+    def _prepare_texts(self, data: Prepared) -> None:
+        """Encode every caption and prompt that will come, where they can be named, and free the text encoder."""
+        if self.trainer.texts is None:
+            return
+        wanted = {request.prompt for request in self.observer.requests()} | {self.settings.sample.negative}
+        wanted |= {first(item.captions, self.settings.data) for item in (*data.validation, *data.probe)}
+        for item in data.train:
+            texts = variants(item.captions, self.settings.data)
+            if texts is None:
+                return
+            wanted |= texts
+        self.trainer.texts.prepare(wanted)
 
     def _total_steps(self) -> int:
         batches = self.loader.order.batches_per_epoch * self.accelerator.num_processes

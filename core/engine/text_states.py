@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Collection
 from typing import Any
 
 import torch
@@ -13,11 +14,9 @@ Conditioning = dict[str, torch.Tensor]
 
 
 class TextStates:
-    """Conditioning of captions by a frozen text encoder; the least recently used ones give way.
+    """Conditioning of captions by a frozen text encoder, which is brought into memory only when a new caption comes.
 
-    Attributes:
-        models: Needs text_encoder and tokenizer.
-        limit_bytes: Memory for kept states.
+    `limit_bytes` is the memory for kept states; the least recently used ones give way.
     """
 
     def __init__(self, models: Models, precision: str, limit_bytes: int = 512 << 20) -> None:
@@ -26,6 +25,18 @@ class TextStates:
         self._limit = limit_bytes
         self._kept: OrderedDict[str, Conditioning] = OrderedDict()
         self._bytes = 0
+
+    def prepare(self, captions: Collection[str]) -> None:
+        """Encode all captions that will come and let go of the text encoder; too many are left for later."""
+        if not captions:
+            return
+        texts = sorted(set(captions))
+        self.get(texts[:1])
+        if _size(self._kept[texts[0]]) * len(texts) > self._limit:
+            return
+        for start in range(0, len(texts), 32):
+            self.get(texts[start : start + 32])
+        self._models.drop("text_encoder")
 
     def get(self, captions: list[str]) -> Conditioning:
         """Conditioning of a batch of captions, on the models' device."""
@@ -52,7 +63,13 @@ class TextStates:
 
     @torch.no_grad()
     def _encode(self, captions: list[str]) -> list[Conditioning]:
-        return split(encode(self._models, captions, self._precision))
+        """States of new captions; on a CPU one by one, so that a state does not depend on who was beside it."""
+        self._models.load("text_encoder", "tokenizer")
+        together = len(captions) if self._models.device.type != "cpu" else 1
+        found = []
+        for start in range(0, len(captions), together):
+            found += split(encode(self._models, captions[start : start + together], self._precision))
+        return found
 
 
 def _size(state: Conditioning) -> int:

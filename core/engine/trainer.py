@@ -59,6 +59,7 @@ class Trainer:
 
     Attributes:
         groups: Trained parameters by part ("unet", "text_encoder").
+        texts: Conditioning by the frozen text encoder; None when it is trained.
     """
 
     def __init__(self, models: Models, settings: Settings, accelerator: Accelerator, precision: str) -> None:
@@ -78,7 +79,7 @@ class Trainer:
             "unet": settings.training.learning_rate,
             "text_encoder": settings.training.text_encoder_learning_rate,
         }
-        self._texts = None if self.trains_text else TextStates(models, precision)
+        self.texts = None if self.trains_text else TextStates(models, precision)
         self._schedule = NoiseSchedule.from_config(models.source.configs["scheduler"], models.device)
         self._weighting = registry.component("weightings", settings.loss.weighting)
         self._weighting_options = getattr(settings, settings.loss.weighting, None)
@@ -165,8 +166,8 @@ class Trainer:
 
     def _condition(self, captions: list[str]) -> tuple[Conditioning | None, torch.Tensor | None]:
         """(states, tokens): states of a frozen text encoder, or tokens for a trained one."""
-        if self._texts is not None:
-            return self._texts.get(captions), None
+        if self.texts is not None:
+            return self.texts.get(captions), None
         return None, self.models.family.tokenize(self.models, captions).to(self.models.device)
 
     def trained_weights(self) -> dict[str, torch.Tensor]:

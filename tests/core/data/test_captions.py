@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from core.data.captions import Captions, compose, first, read_captions
+from core.data.captions import Captions, compose, first, read_captions, variants
 from core.settings.data import DataSettings
 
 
@@ -175,3 +175,17 @@ def test_first_is_the_first_of_everything(kind: str, text: str) -> None:
 def test_first_falls_back_too() -> None:
     assert first(Captions("", "S."), DataSettings(captions="tags")) == "S."
     assert first(Captions("", ""), DataSettings()) == ""
+
+
+@pytest.mark.parametrize("captions", ["tags", "natural", "either", "tags then natural"])
+@pytest.mark.parametrize("dropout", [0.0, 0.5])
+def test_variants_are_all_that_compose_can_give(captions: str, dropout: float) -> None:
+    data = DataSettings(captions=captions, caption_dropout=dropout, trigger="sks")  # type: ignore[arg-type]
+    for given in (Captions("a, b\nc", "One.\nTwo."), Captions("a", ""), Captions("", "One."), Captions("", "")):
+        drawn = {compose(given, data, np.random.default_rng(seed)) for seed in range(200)}
+        assert variants(given, data) == drawn
+
+
+def test_variants_that_cannot_be_named() -> None:
+    assert variants(Captions("a, b", ""), DataSettings(shuffle_tags=True)) is None
+    assert variants(Captions("a {b|c}", ""), DataSettings()) is None
