@@ -48,6 +48,8 @@ class Context(QObject):
         self.store = store if store is not None else QSettings()
         self.run: RunState | None = None
         self.report: object | None = None
+        #: A step that was chosen on a curve, until the Grids page takes it up.
+        self.grid_step: int | None = None
 
     def show_run(self, path: Path) -> None:
         """Follow the run in a folder, live or old, and tell the pages; UserError when it is no run."""

@@ -178,9 +178,9 @@ class GridsPage(Page):
 
     def shown(self) -> None:
         """Take up a step that was chosen on a curve; look for new checkpoints and grids."""
-        step = self.context.property("grid_step")
-        if isinstance(step, int):
-            self.context.setProperty("grid_step", None)
+        step = self.context.grid_step
+        if step is not None:
+            self.context.grid_step = None
             kind, values = self.axes[_AXES[0]].keys()
             self.settings.set_many({kind: "checkpoint", values: f"base, {step}"}, "Compare a checkpoint")
         self._list_jobs()

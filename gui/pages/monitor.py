@@ -125,10 +125,9 @@ class Controls(QObject):
         alive = run is not None and run.alive
         paused = run is not None and run.state == "paused"
         can_resume = run is not None and run.kind == "train" and run.state in ("stopped", "interrupted", "failed")
+        hidden = {self.stop if can_resume else self.resume}
         for widget in self.all():
-            widget.setVisible(run is not None)
-        self.stop.setVisible(run is not None and not can_resume)
-        self.resume.setVisible(can_resume)
+            widget.setVisible(run is not None and widget not in hidden)
         for widget in (self.sample, self.save, self.stop, self.pause):
             widget.setEnabled(alive)
         words = "Continue" if paused else "Pause"
@@ -310,7 +309,7 @@ class MonitorPage(Page):
     def _make_grid(self, step: int) -> None:
         """The Grids page reads which step was asked for when it comes to the front."""
         self.view.close_view()
-        self.context.setProperty("grid_step", step)
+        self.context.grid_step = step
         self.context.page_requested.emit("grids")
 
     def resizeEvent(self, event: QEvent) -> None:

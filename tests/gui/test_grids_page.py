@@ -171,10 +171,10 @@ def test_the_wheel_zooms_at_the_pointer(page: GridsPage, qtbot, finished: Run) -
 
 def test_a_step_chosen_on_a_curve_becomes_the_axis(page: GridsPage, qtbot, run: Path) -> None:
     _show(qtbot, page, run)
-    page.context.setProperty("grid_step", 200)
+    page.context.grid_step = 200
     page.shown()
     assert page.axes["x"].chips.texts == ["base", "step 200"]
-    assert page.context.property("grid_step") is None
+    assert page.context.grid_step is None
 
 
 def test_a_grid_whose_checkpoints_are_gone_is_still_shown(page: GridsPage, qtbot, finished: Run, run: Path) -> None:

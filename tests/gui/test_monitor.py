@@ -169,7 +169,7 @@ def test_a_point_of_the_curve_leads_to_its_pictures(page: MonitorPage, qtbot, ru
     assert page.timeline.pinned == 122
     with qtbot.waitSignal(page.context.page_requested) as wanted:
         page.film.grid_button.click()
-    assert wanted.args == ["grids"] and page.context.property("grid_step") == 100
+    assert wanted.args == ["grids"] and page.context.grid_step == 100
 
 
 def test_one_crosshair_through_all(page: MonitorPage, qtbot, run: Path) -> None:
