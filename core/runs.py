@@ -81,6 +81,14 @@ class Run:
             )
         return {"id": self.path.name, "name": self.path.name, "kind": "train", "created": 0.0, **facts}
 
+    def keep_fact(self, name: str, value: object) -> Any:
+        """Write a fact into run.json unless it is there; the value that holds from now on."""
+        facts = self.facts()
+        if name not in facts:
+            facts[name] = value
+            atomic.write_text(self.path / "run.json", json.dumps(facts, indent=1))
+        return facts[name]
+
     @property
     def name(self) -> str:
         """The run's name as people see it."""

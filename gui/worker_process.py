@@ -142,7 +142,7 @@ class Workers(QObject):
             return self._environment
         from core.launch import worker_environment
 
-        return worker_environment()
+        return worker_environment(beside_window=True)
 
     def watch(self, run: Run, process: _Process | None = None) -> None:
         """Tell when the worker of this run ends; for runs that were found alive as well."""

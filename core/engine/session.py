@@ -13,7 +13,7 @@ from core import events as ev
 from core.data.captions import first, variants
 from core.engine import checkpoint, state
 from core.engine.control import Control
-from core.engine.distributed import broadcast_flags, make_accelerator
+from core.engine.distributed import broadcast_flags, is_launched, make_accelerator
 from core.engine.loader import Loader
 from core.engine.models import Models, open_models, pick_device, pick_precision
 from core.engine.noise import seed_of
@@ -47,6 +47,9 @@ class Session:
         self._paused_seconds = 0.0
         self._saved_step = -1
         device = pick_device(settings.hardware.device)
+        if not is_launched():
+            # Sums depend on the number of threads: a resume, wherever it is started, keeps that of the beginning.
+            torch.set_num_threads(int(run.keep_fact("threads", torch.get_num_threads())))
         self.precision = pick_precision(settings.training.precision, device)
         self.accelerator = make_accelerator(device, self.precision)
         self.models: Models = open_models(settings, self.accelerator.device)

@@ -124,6 +124,17 @@ def test_stop_saves_and_resume_finishes(make_settings: Make, tmp_path: Path) -> 
     assert_equal(last_checkpoint(run), last_checkpoint(whole))
 
 
+def test_a_resume_keeps_the_number_of_threads(make_settings: Make, tmp_path: Path) -> None:
+    settings = make_settings(output__save_every_steps=2)
+    train(settings, tmp_path / "run", until=lambda event: isinstance(event, ev.StateSaved))
+    torch.set_num_threads(2)
+    try:
+        run, _ = train(settings, tmp_path / "run")
+        assert run.facts()["threads"] == torch.get_num_threads() == 1
+    finally:
+        torch.set_num_threads(1)
+
+
 def test_epochs_decide_the_length_and_the_checkpoints(make_settings: Make, tmp_path: Path) -> None:
     settings = make_settings(training__max_steps=0, training__max_epochs=3, output__save_every_epochs=1)
     run, told = train(settings, tmp_path / "run")
