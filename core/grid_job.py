@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import random
-import time
-import uuid
 from pathlib import Path
 
-from core import __version__, atomic, paths, presets
+from core import paths, presets
 from core.errors import UserError
 from core.grid import GridPlan, GridSettings, plan
-from core.runs import RUN_FORMAT, Run, freeze_paths, open_run
+from core.runs import Run, freeze_paths, open_run, write_facts
 
 
 def load(path: Path, changes: tuple[str, ...] = ()) -> GridSettings:
@@ -42,16 +39,8 @@ def create(settings: GridSettings, parent: Run | None = None, folder: Path | Non
     try:
         path.mkdir(parents=True, exist_ok=True)
         presets.freeze(path / "grid.toml", settings)
-        facts = {
-            "format": RUN_FORMAT,
-            "id": uuid.uuid4().hex[:12],
-            "name": f"grid of {parent.name}" if parent else "grid",
-            "kind": "grid",
-            "created": time.time(),
-            "version": __version__,
-            "parent": str(parent.path) if parent else "",
-        }
-        atomic.write_text(path / "run.json", json.dumps(facts, indent=1))
+        name = f"grid of {parent.name}" if parent else "grid"
+        write_facts(path, name, "grid", parent=str(parent.path) if parent else "")
     except OSError as error:
         raise UserError(f"{path}: the grid's folder cannot be made ({error.strerror or error}).") from None
     return Run(path)

@@ -92,7 +92,7 @@ class Run:
     @property
     def name(self) -> str:
         """The run's name as people see it."""
-        return str(self.facts().get("name", self.path.name))
+        return str(self.facts()["name"])
 
     def settings(self) -> Settings:
         """The frozen settings."""
@@ -300,21 +300,26 @@ def create(settings: Settings, path: Path | None = None, *, kind: Kind = "train"
             (path / folder).mkdir(parents=True, exist_ok=True)
         run = Run(path)
         presets.freeze(run.settings_path, settings)
-        facts = {
-            "format": RUN_FORMAT,
-            "id": uuid.uuid4().hex[:12],
-            "name": name,
-            "kind": kind,
-            "created": time.time(),
-            "version": __version__,
-            "preset": preset,
-        }
-        atomic.write_text(path / "run.json", json.dumps(facts, indent=1))
+        write_facts(path, name, kind, preset=preset)
     except OSError as error:
         raise UserError(f"{path}: the run folder cannot be made ({error.strerror or error}).") from None
     if kind == "train":
         _remember(path)
     return run
+
+
+def write_facts(path: Path, name: str, kind: Kind, **more: str) -> None:
+    """Write a new run.json, which makes a folder a run (or a grid job); OSError when it cannot be written."""
+    facts = {
+        "format": RUN_FORMAT,
+        "id": uuid.uuid4().hex[:12],
+        "name": name,
+        "kind": kind,
+        "created": time.time(),
+        "version": __version__,
+        **more,
+    }
+    atomic.write_text(path / "run.json", json.dumps(facts, indent=1))
 
 
 def open_run(path: Path) -> Run:

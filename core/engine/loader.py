@@ -8,13 +8,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-import xxhash
 
 from core.data.captions import compose
 from core.data.dataset import Item
 from core.data.order import Order
 from core.engine.latent_store import LatentStore, entry_key
-from core.engine.noise import draw_training
+from core.engine.noise import draw_training, hash_of
 from core.settings import Settings
 
 
@@ -95,7 +94,7 @@ class Loader:
         draw = draw_training(latent.shape, key, limits, settings.loss.noise_offset, settings.data.flip)
         if draw.mirrored:
             latent = self._latent(item, True)
-        seed = xxhash.xxh3_64_intdigest("/".join(map(str, ("caption", *key))).encode())
+        seed = hash_of("caption", *key)
         caption = compose(item.captions, settings.data, np.random.Generator(np.random.Philox(seed)))
         return latent, draw.noise, draw.timestep, caption
 

@@ -50,7 +50,7 @@ class ModelSource:
         Raises UserError when tensors are missing or of another shape.
         """
         if self.folder:
-            return _check(self.path, _read_folder_part(self.path / part, names), names, shapes)
+            return check_state(self.path, read_folder_part(self.path / part, names), names, shapes)
         config = self.configs[part]
         wanted = {}
         for name in names:
@@ -65,13 +65,16 @@ class ModelSource:
             )
         raw = read_some(self.path, list(wanted.values()))
         state = {name: raw[original] for name, original in wanted.items()}
-        for name, tensor in state.items():
-            if tensor.ndim == 4 and len(shapes[name]) == 2:
-                state[name] = tensor[:, :, 0, 0]
-        return _check(self.path, state, names, shapes)
+        return check_state(self.path, as_matrices(state, shapes), names, shapes)
 
 
-def _check(path: Path, state: State, names: Collection[str], shapes: dict[str, tuple[int, ...]]) -> State:
+def as_matrices(state: State, shapes: dict[str, tuple[int, ...]]) -> State:
+    """The tensors of a single file with those 1x1 convolutions as matrices that the module keeps as matrices."""
+    return {n: t[:, :, 0, 0] if t.ndim == 4 and len(shapes[n]) == 2 else t for n, t in state.items()}
+
+
+def check_state(path: Path, state: State, names: Collection[str], shapes: dict[str, tuple[int, ...]]) -> State:
+    """`state` when it has every name in its shape; a UserError for the first that it has not."""
     for name in names:
         if name not in state:
             raise UserError(f"{path} lacks the tensor {name}; it may be incomplete or of another family.")
@@ -83,7 +86,8 @@ def _check(path: Path, state: State, names: Collection[str], shapes: dict[str, t
     return state
 
 
-def _read_folder_part(folder: Path, names: Collection[str]) -> State:
+def read_folder_part(folder: Path, names: Collection[str]) -> State:
+    """Those of `names` that the .safetensors files of a part's folder hold; UserError when there is no such file."""
     files = sorted(folder.glob("*.safetensors"))
     plain = [file for file in files if not any(mark in file.name for mark in (".fp16.", ".ema.", "non_ema"))]
     chosen = plain or files

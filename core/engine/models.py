@@ -6,7 +6,7 @@ import contextlib
 import ctypes
 import gc
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -69,7 +69,6 @@ class Models:
     text_encoder: Any = None
     tokenizer: Any = None
     vae_fingerprint: str = ""
-    _dtypes: dict[str, torch.dtype] = field(default_factory=dict)
 
     @property
     def family(self) -> Any:
@@ -171,7 +170,7 @@ def cpu_is_fast_at_bf16() -> bool:
 def layout(device: torch.device) -> torch.memory_format:
     """The memory layout of pictures and convolutions that a device is fastest with.
 
-    Tensor cores want channels last; on a CPU in bf16 the plain layout is a quarter faster (`bench training`).
+    Tensor cores want channels last; on a CPU in bf16 the plain layout is faster.
     """
     return torch.channels_last if device.type == "cuda" else torch.contiguous_format
 

@@ -14,10 +14,14 @@ import torch
 import xxhash
 
 
+def hash_of(*key: object) -> int:
+    """A hash (64 bits) of `key`, from which whatever is drawn for it is seeded."""
+    return xxhash.xxh3_64_intdigest("/".join(str(part) for part in key).encode())
+
+
 def seed_of(*key: object) -> int:
-    """A seed (63 bits) that is a hash of `key`."""
-    text = "/".join(str(part) for part in key)
-    return xxhash.xxh3_64_intdigest(text.encode()) & (2**63 - 1)
+    """The hash of `key` as a seed for torch (63 bits)."""
+    return hash_of(*key) & (2**63 - 1)
 
 
 def generator(*key: object) -> torch.Generator:

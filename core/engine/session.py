@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -67,8 +68,8 @@ class Session:
     def events(self) -> Iterator[ev.Event]:
         """Do the run; the last event is Ended. Raises UserError for what the user must mend."""
         try:
-            data = yield from self._prepare()
-            yield from self._train(data)
+            yield from self._prepare()
+            yield from self._train()
         except Stopped:
             yield ev.Ended(state="stopped", step=self.step)
 
@@ -83,7 +84,7 @@ class Session:
         except Stopped:
             yield ev.Ended(state="stopped")
 
-    def _prepare(self) -> Generator[ev.Event, None, Prepared]:
+    def _prepare(self) -> Iterator[ev.Event]:
         """Data, then models, then the trainer with its state."""
         settings = self.settings
         with self.accelerator.main_process_first():
@@ -106,7 +107,6 @@ class Session:
         self._prepare_texts(data)
         yield from self._resume(data)
         yield self._started(data)
-        return data
 
     def _prepare_texts(self, data: Prepared) -> None:
         """Encode every caption and prompt that will come, where they can be named, and free the text encoder."""
@@ -163,10 +163,10 @@ class Session:
                 yield ev.Message(level="warning", text=text, step=self.step)
             return
 
-    def _train(self, data: Prepared) -> Iterator[ev.Event]:
+    def _train(self) -> Iterator[ev.Event]:
         """The loop over steps, with all that is due between them."""
         if self.step == 0:
-            yield from self._observe(first=True)
+            yield from self._observe()
         accumulation = self.settings.training.accumulation
         stream = self.loader.stream(self.step * accumulation)
         while self.step < self.total:
@@ -205,11 +205,11 @@ class Session:
 
     def _after_step(self) -> Iterator[ev.Event]:
         """Measure, sample and save where it is due."""
-        yield from self._observe(first=False)
+        yield from self._observe()
         if self._save_is_due():
             yield from self._save()
 
-    def _observe(self, first: bool) -> Iterator[ev.Event]:
+    def _observe(self) -> Iterator[ev.Event]:
         """Stable loss and samples where they are due; other ranks wait."""
         settings = self.settings
         measure = _due(self.step, settings.validation.every_steps, self.total)
@@ -297,14 +297,11 @@ def _due(step: int, every: int, total: int) -> bool:
     return every > 0 and (step % every == 0 or step == total)
 
 
-class _evaluating:  # noqa: N801  a context manager reads like a verb
-    """Puts a module into eval mode for a while (no dropout)."""
-
-    def __init__(self, module: torch.nn.Module) -> None:
-        self._module = module
-
-    def __enter__(self) -> None:
-        self._module.eval()
-
-    def __exit__(self, *_: object) -> None:
-        self._module.train()
+@contextlib.contextmanager
+def _evaluating(module: torch.nn.Module) -> Iterator[None]:
+    """Put a module into eval mode for a while (no dropout)."""
+    module.eval()
+    try:
+        yield
+    finally:
+        module.train()

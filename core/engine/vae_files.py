@@ -7,7 +7,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-from core.engine.model_files import ModelSource, State, _check, _read_folder_part
+from core.engine.model_files import ModelSource, State, as_matrices, check_state, read_folder_part
 from core.engine.safe_files import read_header, read_some
 
 
@@ -18,16 +18,13 @@ class LoneVae(ModelSource):
     def read(self, part: str, names: Collection[str], shapes: dict[str, tuple[int, ...]]) -> State:
         """The VAE's tensors under diffusers' names."""
         if self.folder:
-            return _check(self.path, _read_folder_part(self.path, names), names, shapes)
+            return check_state(self.path, read_folder_part(self.path, names), names, shapes)
         prefix = self.family.PREFIXES["vae"]
         originals = {n: self.family.original_name("vae", n, self.configs["vae"]).removeprefix(prefix) for n in names}
         found = {n: o if o in self.keys else n for n, o in originals.items() if o in self.keys or n in self.keys}
         raw = read_some(self.path, list(found.values()))
         state = {n: raw[o] for n, o in found.items()}
-        for name, tensor in state.items():
-            if tensor.ndim == 4 and len(shapes[name]) == 2:
-                state[name] = tensor[:, :, 0, 0]
-        return _check(self.path, state, names, shapes)
+        return check_state(self.path, as_matrices(state, shapes), names, shapes)
 
 
 def open_lone_vae(path: Path, base: ModelSource) -> ModelSource | None:

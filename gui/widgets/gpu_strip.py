@@ -51,17 +51,17 @@ class Strip(QFrame):
             gauge.spark.set_lines([SparkLine(curve.steps, curve.values, color=gauge.color)], "not reported")
 
 
+def _memory_spark(timeline: Timeline, title: str, total: int) -> Spark:
+    """Bytes in use against all that there are; `total` is below 1 where nobody says."""
+    most = float(total) if total > 0 else None
+    return Spark(timeline, title, lambda value: f"{value / 2**30:.1f}{_gib(total)}", (0.0, most), framed=False)
+
+
 def gpu_strip(timeline: Timeline, gpu: Gpu) -> Strip:
     """The strip of one GPU."""
     total = gpu.vram_total_bytes
     tag = f"gpu{gpu.index}/"
-    memory = Spark(
-        timeline,
-        "VRAM",
-        lambda value: f"{value / 2**30:.1f}{_gib(total)}",
-        (0.0, float(total) if total > 0 else None),
-        framed=False,
-    )
+    memory = _memory_spark(timeline, "VRAM", total)
     power = Spark(timeline, "Power", lambda value: f"{value:.0f} W", framed=False)
     heat = Spark(timeline, "Temperature", lambda value: f"{value:.0f} °C", (20.0, 100.0), framed=False)
     load = Spark(timeline, "Load", lambda value: f"{value:.0f} %", (0.0, 100.0), framed=False)
@@ -79,13 +79,7 @@ def processor_strip(timeline: Timeline, reading: Telemetry) -> Strip:
     """The strip of the processor and the memory."""
     total = reading.ram_total_bytes
     load = Spark(timeline, "Processor", lambda value: f"{value:.0f} %", (0.0, 100.0), framed=False)
-    memory = Spark(
-        timeline,
-        "Memory",
-        lambda value: f"{value / 2**30:.1f}{_gib(total)}",
-        (0.0, float(total) if total > 0 else None),
-        framed=False,
-    )
+    memory = _memory_spark(timeline, "Memory", total)
     return Strip("Processor", [_Gauge(load, "cpu_percent", 2), _Gauge(memory, "ram_bytes", 3)])
 
 

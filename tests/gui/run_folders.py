@@ -12,7 +12,9 @@ from PIL import Image
 
 from core import events as ev
 from core import presets
+from core.runs import Run
 from core.settings import default_settings
+from tests.fixtures.run_folders import write_events
 
 
 def make_run(path: Path, kind: str = "train", name: str = "foxes") -> Path:
@@ -104,7 +106,4 @@ def picture(path: Path, color: str = "red") -> None:
 
 def write(path: Path, *events: ev.Event) -> None:
     """Append events to a run."""
-    writer = ev.Writer(path / "events.jsonl")
-    for event in events:
-        writer.write(event)
-    writer.close()
+    write_events(Run(path), events)

@@ -192,6 +192,7 @@ def test_fixing_everything_allows_to_train(qtbot, window: MainWindow) -> None:
 def test_a_request_for_help_opens_the_reference(qtbot, window: MainWindow) -> None:
     window.context.help_requested.emit("training.batch_size")
     qtbot.waitUntil(lambda: window.current == "help" and "Batch size" in window.page("help").text.toPlainText())
+    assert "training.batch_size" in window.page("help").text.toPlainText()
 
 
 # -- opening --------------------------------------------------------------------------------------------------

@@ -222,14 +222,19 @@ def _app():
     return QApplication.instance()
 
 
-def test_loss_card_smooths_what_comes_and_begins_anew_after_a_resume(qtbot) -> None:
+def _card(qtbot, data: RunData) -> tuple[Timeline, LossCard, RunData]:
+    """A loss card that shows data."""
     timeline = Timeline()
     card = LossCard(timeline)
     qtbot.addWidget(card)
-    data = _data()
     timeline.set_data(data)
     card.set_data(data)
     card.refresh()
+    return timeline, card, data
+
+
+def test_loss_card_smooths_what_comes_and_begins_anew_after_a_resume(qtbot) -> None:
+    _, card, data = _card(qtbot, _data())
 
     def wanted() -> np.ndarray:
         smoother = Smoother(weight_of(window_of(card.smoothing.value())))
@@ -248,14 +253,9 @@ def test_loss_card_smooths_what_comes_and_begins_anew_after_a_resume(qtbot) -> N
 
 
 def test_loss_card_shows_the_parts_by_timestep_against_their_first(qtbot) -> None:
-    timeline = Timeline()
-    card = LossCard(timeline)
-    qtbot.addWidget(card)
     data = _data()
     data.feed([evaluated(0, 0.2), evaluated(100, 0.1), evaluated(200, 0.15)])
-    timeline.set_data(data)
-    card.set_data(data)
-    card.refresh()
+    _, card, _ = _card(qtbot, data)
     card.by_timestep.setChecked(True)
     assert list(card.legend) == [f"stable/validation/{n}" for n in range(4)]
     assert card.plot.value_of("stable/validation/0") == pytest.approx(75)
@@ -286,13 +286,7 @@ def test_spark_says_value_unit_and_what_is_missing(qtbot) -> None:
 @pytest.mark.skipif(sys.version_info >= (3, 12), reason="None is immortal from 3.12 on")
 def test_repaints_do_not_eat_none(qtbot) -> None:
     """PySide6 6.12.0 on Python 3.11 loses a reference to None at most void calls; the plots die of it."""
-    timeline = Timeline()
-    card = LossCard(timeline)
-    qtbot.addWidget(card)
-    data = _data()
-    timeline.set_data(data)
-    card.set_data(data)
-    card.refresh()
+    timeline, card, _ = _card(qtbot, _data())
     card.show()
     before = sys.getrefcount(None)
     for step in range(60):
