@@ -11,6 +11,10 @@ from core.errors import UserError
 from core.schema import unusual
 from core.settings import Settings
 
+#: Said before a start, and by the trainer where only it can know.
+FUSED_ALONE = "the fused backward pass works on one GPU only; switch it off, or use one."
+FUSED_FP16 = "the fused backward pass cannot scale fp16's gradients; choose bf16 or fp32, or switch it off."
+
 
 @dataclass(frozen=True, slots=True)
 class Problem:
@@ -69,10 +73,27 @@ def _contradictions(settings: Settings) -> Iterator[Problem]:
         yield Problem("loss.min_timestep", "the first timestep lies after the last; swap them.", "error")
     if training.max_steps and training.warmup_steps >= training.max_steps:
         yield Problem("training.warmup_steps", "the warm-up would take the whole run; make it shorter.", "error")
+    if training.fused_backward_pass:
+        yield from _fused_contradictions(settings)
     for key, folder in registry.SETTINGS_FOLDERS.items():
         value = presets.flat(settings)[folder]
         if value not in registry.names(key):
             yield Problem(folder, f"there is no '{value}'; choose from the menu.", "error")
+
+
+def _fused_contradictions(settings: Settings) -> Iterator[Problem]:
+    """What needs the whole gradient at once, which never exists in a fused backward pass."""
+    training = settings.training
+    if training.accumulation > 1:
+        text = "gradients cannot be added up while the fused backward pass frees them; set it to 1, or switch that off."
+        yield Problem("training.accumulation", text, "error")
+    if training.clip_norm:
+        text = "the fused backward pass never has the whole gradient to clip; set it to 0, or switch that off."
+        yield Problem("training.clip_norm", text, "error")
+    if settings.hardware.processes > 1:
+        yield Problem("training.fused_backward_pass", FUSED_ALONE, "error")
+    if training.precision == "fp16":
+        yield Problem("training.fused_backward_pass", FUSED_FP16, "error")
 
 
 def _warnings(settings: Settings) -> Iterator[Problem]:

@@ -16,15 +16,14 @@ def worker_command(kind: Kind, run_path: Path) -> list[str]:
 
 
 def worker_environment(beside_window: bool = False) -> dict[str, str]:
-    """The environment of a worker: no hub look-ups; threads that sleep at barriers when another process has the core.
+    """The environment of a worker: no hub look-ups, and a core for the window beside it.
 
-    OpenMP and oneDNN wait for each other at barriers, which makes torch's threads many times slower when a window takes
-    one of their cores; beside a window one core is left to it.
+    torch's threads wait for each other at barriers, which makes all of them many times slower when a window takes one
+    of their cores.
     """
     environment = dict(os.environ)
     if beside_window:
         environment.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 2) - 1)))
-    environment.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     environment.setdefault("TOKENIZERS_PARALLELISM", "false")
     environment["HF_HUB_OFFLINE"] = "1"
     environment["PYTHONUNBUFFERED"] = "1"

@@ -45,7 +45,8 @@ def load_part(source: ModelSource, part: str, dtype: torch.dtype = torch.float32
         raise UserError(f"{source.path}: the config of the {part} cannot be used ({error}).") from None
     shapes = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
     state = source.read(part, list(shapes), shapes)
-    module.load_state_dict({name: tensor.to(dtype) for name, tensor in state.items()}, assign=True)
+    # One by one: a tensor in the file's precision goes as soon as its copy is there.
+    module.load_state_dict({name: state.pop(name).to(dtype) for name in list(state)}, assign=True)
     module.requires_grad_(False)
     return module.eval()
 

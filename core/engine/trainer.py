@@ -11,7 +11,9 @@ import torch
 from accelerate import Accelerator
 
 from core import registry
+from core.checks import FUSED_ALONE, FUSED_FP16
 from core.engine.attention import set_attention
+from core.engine.fused_backward import FusedBackward
 from core.engine.loader import Batch
 from core.engine.models import Models, arrange
 from core.engine.noise import NoiseSchedule
@@ -97,6 +99,17 @@ class Trainer:
         optimizer = registry.component("optimizers", name).build(groups, getattr(self.settings, name, None))
         denoiser = Denoiser(self.models, self.trains_text).train()
         self.denoiser, self.optimizer = self.accelerator.prepare(denoiser, optimizer)
+        self._fused = FusedBackward(optimizer) if self._may_fuse() else None
+
+    def _may_fuse(self) -> bool:
+        """Whether the weights move inside the backward pass; UserError where they are to but cannot."""
+        if not self.settings.training.fused_backward_pass:
+            return False
+        if self.accelerator.num_processes > 1:
+            raise UserError(FUSED_ALONE)
+        if self.accelerator.scaler:
+            raise UserError(FUSED_FP16)
+        return True
 
     def rate_factor(self, step: int, total: int) -> float:
         """Share of the full rates at a step (1 is the first): warm-up, then the schedule."""
@@ -121,9 +134,7 @@ class Trainer:
                     loss = self.loss_sum(batch) * (self.accelerator.num_processes / images)
                     self.accelerator.backward(loss)
                 losses.append(loss.detach())
-            norm = self._clip()
-            self.optimizer.step()
-            self.optimizer.zero_grad(set_to_none=True)
+            norm = self._move_weights()
         except torch.OutOfMemoryError as error:
             raise UserError(_memory_advice(self.settings)) from error
         total = torch.stack(losses).sum()
@@ -137,6 +148,15 @@ class Trainer:
             group["lr"] = self._base_rates[group["name"]] * factor
             rates[str(group["name"])] = float(group["lr"])
         return rates
+
+    def _move_weights(self) -> torch.Tensor:
+        """After the backward pass: the optimizer's step; the gradient's length before clipping."""
+        if self._fused:
+            return self._fused.finish()
+        norm = self._clip()
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        return norm
 
     def _clip(self) -> torch.Tensor:
         """Length of the gradient before it is shortened to the limit. A CPU looks first whether there is any need."""

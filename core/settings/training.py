@@ -147,6 +147,16 @@ class TrainingSettings(Section):
         level="advanced",
         aliases=("gradient_checkpointing",),
     )
+    fused_backward_pass: bool = opt(
+        False,
+        label="Fused backward pass",
+        help="Each weight moves as soon as its gradient is known, and the gradient is freed: saves the memory of all "
+        "gradients (4 bytes for each trained weight) and some time. The weights are the same. It excludes gradient "
+        "accumulation, clipping, fp16 and several GPUs.",
+        group="Numbers",
+        level="advanced",
+        aliases=("fused_back_pass", "optimizer_in_backward"),
+    )
     seed: int = opt(
         0,
         label="Seed",

@@ -23,8 +23,10 @@ from gui.widgets.elided import Elided
 _TIMESTEPS = 1000
 #: The smoothing slider has so many places for windows of 1 to 10,000 steps.
 _PLACES, _DECADES = 80, 4.0
-#: Points smoothed in one go; more follow in the next turn of the event loop, so that the window keeps answering.
-_SMOOTHED_AT_ONCE = 100_000
+#: Points smoothed in one go; more follow in the next turn of the event loop, so that the window keeps answering. The
+#: curve is drawn again when so many have come.
+_SMOOTHED_AT_ONCE = 20_000
+_SMOOTHED_A_DRAWING = 200_000
 #: Curve colours that buckets of timesteps run through.
 _RAMP = (0, 2, 5, 1)
 
@@ -76,8 +78,8 @@ class LossCard(QFrame):
         self._smoothed: object = None
         self._chosen_smoothing = False
         self._buckets = 0
-        self._smooth_more = QTimer(self, singleShot=True, interval=10)
-        self._smooth_more.timeout.connect(self.refresh)
+        self._smooth_more = QTimer(self, singleShot=True, interval=1)
+        self._smooth_more.timeout.connect(self._smooth_on)
         self._make_controls()
         self._lay_out()
         self._connect()
@@ -193,6 +195,15 @@ class LossCard(QFrame):
         self._smoother.extend(loss.values[done : done + _SMOOTHED_AT_ONCE])
         if len(self._smoother) < len(loss):
             self._smooth_more.start()
+
+    def _smooth_on(self) -> None:
+        """Smooth the next points of a long curve; seldom draw them, for that takes longer than the smoothing."""
+        loss = self._data.curve("loss")
+        before = len(self._smoother)
+        self._extend_smoothed(loss)
+        done = len(self._smoother)
+        if done == len(loss) or done // _SMOOTHED_A_DRAWING > before // _SMOOTHED_A_DRAWING:
+            self.refresh()
 
     def _split(self) -> str:
         """The split whose buckets are shown: held-out pictures where there are any."""

@@ -10,6 +10,8 @@ import pytest
 from core import checks, presets
 from core.errors import UserError
 
+FUSED = {"training.fused_backward_pass": True, "training.clip_norm": 0}
+
 
 @pytest.fixture
 def sound(tmp_path: Path) -> dict[str, Any]:
@@ -47,6 +49,10 @@ def test_nothing_speaks_against_sound_settings(sound: dict[str, Any]) -> None:
         ({"data.bucket_step": 60}, "data.bucket_step"),
         ({"loss.min_timestep": 900, "loss.max_timestep": 100}, "loss.min_timestep"),
         ({"training.warmup_steps": 100}, "training.warmup_steps"),
+        ({"training.fused_backward_pass": True}, "training.clip_norm"),
+        ({"training.fused_backward_pass": True, "training.accumulation": 2}, "training.accumulation"),
+        ({**FUSED, "hardware.processes": 2}, "training.fused_backward_pass"),
+        ({**FUSED, "training.precision": "fp16"}, "training.fused_backward_pass"),
     ],
 )
 def test_what_keeps_a_run_from_starting(sound: dict[str, Any], changes: dict[str, Any], key: str) -> None:

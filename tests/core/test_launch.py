@@ -14,12 +14,14 @@ from core.launch import distributed_command, worker_command, worker_environment
 
 def test_the_environment_of_a_worker(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", "/mine")
-    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: 8)
     found = worker_environment()
-    assert found["OMP_WAIT_POLICY"] == "PASSIVE" and found["HF_HUB_OFFLINE"] == "1"
+    assert found["HF_HUB_OFFLINE"] == "1" and "OMP_NUM_THREADS" not in found
     assert found["PYTHONPATH"].split(os.pathsep)[1:] == ["/mine"]
-    monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
-    assert worker_environment()["OMP_WAIT_POLICY"] == "ACTIVE"  # the user's own wish
+    assert worker_environment(beside_window=True)["OMP_NUM_THREADS"] == "7"
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    assert worker_environment(beside_window=True)["OMP_NUM_THREADS"] == "3"  # the user's own wish
 
 
 def test_a_worker_starts_from_any_folder_and_refuses_what_is_no_run(tmp_path: Path) -> None:

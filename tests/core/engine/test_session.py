@@ -29,6 +29,11 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "dropout": {"training__method": "lora", "lora__dropout": 0.3},
     "checkpointing": {"training__activation_checkpointing": True, "loss__weighting": "min_snr"},
     "bf16": {"training__precision": "bf16", "loss__noise_offset": 0.1},
+    "fused": {
+        "training__fused_backward_pass": True,
+        "training__clip_norm": 0.0,
+        "training__text_encoder_learning_rate": 1e-4,
+    },
 }
 
 
@@ -86,6 +91,45 @@ def test_accumulation_equals_the_larger_batch(make_settings: Make, tmp_path: Pat
     first, second = last_checkpoint(large), last_checkpoint(small)
     for name, tensor in first.items():
         torch.testing.assert_close(tensor, second[name], rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "adamw8bit", "adafactor", "sgd"])
+def test_the_fused_backward_pass_gives_the_same_weights(optimizer: str, make_settings: Make, tmp_path: Path) -> None:
+    common = {"training__optimizer": optimizer, "training__clip_norm": 0.0, "training__warmup_steps": 3}
+    plain, told = train(make_settings(**common), tmp_path / "plain")
+    fused, told_fused = train(make_settings(training__fused_backward_pass=True, **common), tmp_path / "fused")
+    assert losses(told) == losses(told_fused)
+    assert_equal(last_checkpoint(plain), last_checkpoint(fused))
+    norms, fused_norms = ([e.grad_norm for e in t if isinstance(e, ev.Step)] for t in (told, told_fused))
+    assert fused_norms == pytest.approx(norms, rel=1e-5)
+
+
+def test_the_fused_backward_pass_frees_gradients_as_it_goes(make_settings: Make, tmp_path: Path) -> None:
+    """The most gradient numbers that exist at once, seen from a hook on every weight."""
+    from core import runs
+    from core.engine import fused_backward
+
+    def most_alive(fused: bool) -> tuple[int, int]:
+        changes = {"training__clip_norm": 0.0, "training__fused_backward_pass": fused, "training__max_steps": 1}
+        run = runs.create(make_settings(**changes), tmp_path / str(fused))
+        session, alive = Session(run, run.settings(), Control()), [0]
+        weights: list[torch.Tensor] = []
+
+        def look(_: torch.Tensor) -> None:
+            alive.append(sum(p.numel() for p in weights if p.grad is not None))
+
+        for event in session.events():
+            if isinstance(event, ev.Started):
+                weights += session.trainer.groups["unet"]
+                for weight in weights:
+                    weight.register_post_accumulate_grad_hook(look)
+        return max(alive), sum(p.numel() for p in weights)
+
+    plain, all_weights = most_alive(False)
+    assert plain == all_weights
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fused_backward, "GROUP_WEIGHTS", all_weights // 8)
+        assert most_alive(True)[0] < all_weights / 2
 
 
 def test_only_what_has_a_rate_is_trained(make_settings: Make, tmp_path: Path, tiny_model: Path) -> None:

@@ -1,0 +1,89 @@
+"""The optimizer stepped inside the backward pass: a gradient lives only until its weights have moved.
+
+The idea is torch's "optimizer step in backward" tutorial's and kohya's fused_backward_pass. Here weights move in small
+groups, so that the calls cost little, and the optimizer keeps its own states: its state_dict() is as ever.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+#: Weights moved together: few enough that their gradients are still in a processor's cache.
+GROUP_WEIGHTS = 500_000
+
+
+class FusedBackward:
+    """Moves weights as soon as their gradients are complete, and frees the gradients.
+
+    Each element's arithmetic is the optimizer's own, so the weights are those of a step after the whole backward pass.
+    What needs all gradients at once cannot be had: clipping, accumulation, several processes, fp16's scaled gradients.
+    """
+
+    def __init__(self, optimizer: torch.optim.Optimizer) -> None:
+        """`optimizer` keeps its state by parameter, as torch's and bitsandbytes' do."""
+        self._optimizer: Any = optimizer
+        self._bundles = list(_bundles(optimizer))
+        self._bundle_of = {parameter: bundle for bundle in self._bundles for parameter in bundle.parameters}
+        self._squares: list[torch.Tensor] = []
+        for parameter in self._bundle_of:
+            parameter.register_post_accumulate_grad_hook(self._arrived)
+
+    def finish(self) -> torch.Tensor:
+        """Move what the backward pass has not reached in full; the length of the whole gradient, a scalar."""
+        for bundle in self._bundles:
+            if bundle.waiting < len(bundle.parameters):
+                self._move(bundle)
+        squares, self._squares = self._squares, []
+        return torch.stack(squares).sum().sqrt() if squares else torch.zeros(())
+
+    def _arrived(self, parameter: torch.Tensor) -> None:
+        bundle = self._bundle_of[parameter]
+        bundle.waiting -= 1
+        if bundle.waiting == 0:
+            self._move(bundle)
+
+    def _move(self, bundle: _Bundle) -> None:
+        """One call of the optimizer that sees these parameters only, under their group's present options."""
+        bundle.waiting = len(bundle.parameters)
+        gradients = [p.grad for p in bundle.parameters if p.grad is not None]
+        self._squares.append(torch.nn.utils.get_total_norm(gradients).square())
+        groups = self._optimizer.param_groups
+        self._optimizer.param_groups = [{**groups[bundle.group], "params": bundle.parameters}]
+        try:
+            self._optimizer.step()
+        finally:
+            self._optimizer.param_groups = groups
+        for parameter in bundle.parameters:
+            parameter.grad = None
+
+
+class _Bundle:
+    """Parameters of one group of the optimizer that move together.
+
+    Attributes:
+        waiting: How many of them have no gradient yet in this backward pass.
+    """
+
+    __slots__ = ("group", "parameters", "waiting")
+
+    def __init__(self, group: int, parameters: list[torch.Tensor]) -> None:
+        self.group = group
+        self.parameters = parameters
+        self.waiting = len(parameters)
+
+
+def _bundles(optimizer: torch.optim.Optimizer) -> list[_Bundle]:
+    """All parameters in the order in which the backward pass reaches them: the last first."""
+    found = []
+    for number, group in enumerate(optimizer.param_groups):
+        chosen: list[torch.Tensor] = []
+        for parameter in reversed(group["params"]):
+            chosen.append(parameter)
+            if sum(p.numel() for p in chosen) >= GROUP_WEIGHTS:
+                found.append(_Bundle(number, chosen))
+                chosen = []
+        if chosen:
+            found.append(_Bundle(number, chosen))
+    return found
