@@ -73,36 +73,39 @@ PITCH = 8
 
 
 def draw_sheet(size: tuple[int, int], unit: float, paper: Colour, ink: Colour) -> Image.Image:
-    """Draw an empty stamp: a perforated sheet of paper with an ink frame, on white.
+    """Draw an empty stamp: paper with a notched edge, the same seen from all sides, and a frame in ink.
 
-    The perforation's pitch is eight units, one cell of the latents when a unit is a pixel.
+    A notch is eight units wide: one cell of the latents when a unit is a pixel, which the autoencoder keeps sharp.
     """
     width, height = size
-    sheet = Image.new("RGB", (width * 2, height * 2), WHITE)
+    cell = round(PITCH * unit)
+    sheet = Image.new("RGB", size, paper)
     draw = ImageDraw.Draw(sheet)
-    scale = unit * 2
-    edge, radius = PITCH / 2 * scale, 2.7 * scale
-    right, bottom = width * 2 - edge, height * 2 - edge
-    draw.rectangle((edge, edge, right, bottom), fill=paper)
-    for position in np.arange(edge, max(right, bottom) + 1, PITCH * scale):
-        for x, y in ((position, edge), (position, bottom), (edge, position), (right, position)):
-            draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=WHITE)
-    for inset, thickness in ((11, 3),):
-        near = inset * scale
-        corners = (near, near, width * 2 - 1 - near, height * 2 - 1 - near)
-        draw.rectangle(corners, outline=ink, width=round(thickness * scale))
-    return sheet.resize(size, Image.Resampling.BOX)
+    across, down = width // cell, height // cell
+    for number in notches(across):
+        for top in (0, height - cell):
+            draw.rectangle((number * cell, top, (number + 1) * cell - 1, top + cell - 1), fill=ink)
+    for number in notches(down):
+        for left in (0, width - cell):
+            draw.rectangle((left, number * cell, left + cell - 1, (number + 1) * cell - 1), fill=ink)
+    draw.rectangle((cell, cell, width - 1 - cell, height - 1 - cell), outline=ink, width=round(PITCH / 2 * unit))
+    return sheet
+
+
+def notches(cells: int) -> list[int]:
+    """Which of an edge's cells are inked: every second one, counted from both ends."""
+    return [cell for cell in range(cells) if min(cell, cells - 1 - cell) % 2]
 
 
 def ink_scene(
     documents: Sequence[str],
     size: tuple[int, int] = (128, 128),
     unit: float = 1,
-    scale: float = 0.84,
+    scale: float = 0.8,
     paper: Colour = PAPER,
     ink: Colour = INK,
 ) -> Image.Image:
-    """Draw icons as a stamp: one dark ink on perforated paper, inside a frame."""
+    """Draw icons as a stamp: one dark ink on paper, inside a notched frame."""
     scene = draw_sheet(size, unit, paper, ink)
     inset = 16 * unit
     inner = (round(size[0] - 2 * inset), round(size[1] - 2 * inset))

@@ -30,8 +30,8 @@ The glyphs are Microsoft's Fluent Emoji (high contrast), MIT licence (see LICENS
 {package}.
 Names and tags are those of the npm package {labels} (MIT).
 
-Changed: each glyph is drawn in one dark ink on a paper tone, alone or beside a second one, in a frame on a
-perforated sheet; the tags got the style's name in front; the captions were written by a rule.
+Changed: each glyph is drawn in one dark ink on a paper tone, alone or beside a second one, in a notched frame;
+the tags got the style's name in front; the captions were written by a rule.
 """
 
 LICENSE = """MIT License
