@@ -45,11 +45,16 @@ def make_application(theme_name: str = "system") -> QApplication:
 
 
 def run(argv: Sequence[str] = (), demo: bool = False, changes: Sequence[str] = ()) -> int:
-    """Show the window until it is closed; returns the exit status.
+    """Show the window until it is closed; returns the exit status: 2, with a sentence, where none can be shown.
 
     `argv` may name a run folder, a preset, a model or a folder of pictures to open. `demo` starts the demo at
     once, with `changes` to its settings ("training.max_steps=60").
     """
+    from core.screen import why_no_window
+
+    if problem := why_no_window():
+        print(problem, file=sys.stderr)
+        return 2
     _log_to_file()
     app = make_application()
     from gui.main_window import MainWindow

@@ -17,6 +17,7 @@ from PySide6.QtCore import QCoreApplication, QEvent, QSettings
 from PySide6.QtWidgets import QApplication
 
 from core.paths import RESOURCES, ROOT
+from core.screen import why_no_window
 from gui.app import make_application
 from gui.main_window import MainWindow
 
@@ -256,6 +257,8 @@ def take(out: Path, theme: str, run: Path | None) -> list[Path]:
 
     `run` is the folder of the run to show; None takes the newest one there is.
     """
+    if why_no_window():
+        os.environ["QT_QPA_PLATFORM"] = "offscreen"
     run = run or latest_run()
     parts = ("home", "dataset", "training", "monitor", "grids", "help", "sizes")
     return [*_shoot(out, theme, run, parts), *_sharp(out, theme, run)]

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import sys
 
 from core.demo import run_demo
+from core.screen import has_screen
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -15,15 +14,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-window", action="store_true", help="do it in the terminal")
     parser.add_argument("--set", action="append", default=[], metavar="group.field=value", help="change a setting")
     parser.add_argument("--json", action="store_true", help="print one JSON document at the end (with --no-window)")
-
-
-def has_screen() -> bool:
-    """Whether a window could be seen here."""
-    if sys.platform in ("win32", "darwin"):
-        return True
-    if os.environ.get("QT_QPA_PLATFORM") in ("offscreen", "minimal"):
-        return False
-    return bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
 
 
 def run(options: argparse.Namespace) -> int:

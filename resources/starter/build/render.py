@@ -101,13 +101,13 @@ def ink_scene(
     documents: Sequence[str],
     size: tuple[int, int] = (128, 128),
     unit: float = 1,
-    scale: float = 0.8,
+    scale: float = 0.94,
     paper: Colour = PAPER,
     ink: Colour = INK,
 ) -> Image.Image:
     """Draw icons as a stamp: one dark ink on paper, inside a notched frame."""
     scene = draw_sheet(size, unit, paper, ink)
-    inset = 16 * unit
+    inset = 12 * unit
     inner = (round(size[0] - 2 * inset), round(size[1] - 2 * inset))
     for document, (left, top, side) in zip(documents, slots(*inner, len(documents), scale), strict=True):
         coloured = document.replace("#000000", "#{:02x}{:02x}{:02x}".format(*ink))
