@@ -12,6 +12,7 @@ import torch
 
 #: Weights moved together: few enough that their gradients are still in a processor's cache.
 GROUP_WEIGHTS = 500_000
+_SMALL = 20_000
 
 
 class FusedBackward:
@@ -47,8 +48,7 @@ class FusedBackward:
     def _move(self, bundle: _Bundle) -> None:
         """One call of the optimizer that sees these parameters only, under their group's present options."""
         bundle.waiting = len(bundle.parameters)
-        gradients = [p.grad for p in bundle.parameters if p.grad is not None]
-        self._squares.append(torch.nn.utils.get_total_norm(gradients).square())
+        self._squares.append(_square_length([p.grad for p in bundle.parameters if p.grad is not None]))
         groups = self._optimizer.param_groups
         self._optimizer.param_groups = [{**groups[bundle.group], "params": bundle.parameters}]
         try:
@@ -72,6 +72,15 @@ class _Bundle:
         self.group = group
         self.parameters = parameters
         self.waiting = len(parameters)
+
+
+def _square_length(gradients: list[torch.Tensor]) -> torch.Tensor:
+    """Sum of all squares. The many small gradients are put together first: a call for each would cost more."""
+    small = [gradient.flatten() for gradient in gradients if gradient.numel() <= _SMALL]
+    rows = [gradient.flatten() for gradient in gradients if gradient.numel() > _SMALL]
+    if small:
+        rows.append(torch.cat(small))
+    return torch.stack([torch.linalg.vector_norm(row) for row in rows]).square().sum()
 
 
 def _bundles(optimizer: torch.optim.Optimizer) -> list[_Bundle]:

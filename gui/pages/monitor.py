@@ -162,6 +162,8 @@ class MonitorPage(Page):
         self._in_front = False
         self._draw_timer = QTimer(self, singleShot=True)
         self._draw_timer.timeout.connect(self._draw)
+        self._rest_timer = QTimer(self, singleShot=True, interval=2 * _TURN_MS)
+        self._rest_timer.timeout.connect(self._draw_rest)
         self._lay_out()
         self._connect()
         self._show_run(context.run)
@@ -207,7 +209,7 @@ class MonitorPage(Page):
         self.timeline.clicked.connect(self._point)
         self.film.grid_asked.connect(self._make_grid)
         self.context.run_changed.connect(self._show_run)
-        self.log.head.toggled.connect(lambda _: self._draw())
+        self.log.head.toggled.connect(lambda _: self._draw_rest())
 
     def primary_actions(self) -> list[QWidget]:
         """The controls of the run."""
@@ -224,6 +226,7 @@ class MonitorPage(Page):
         """Draw nothing while another page is in front."""
         self._in_front = False
         self._draw_timer.stop()
+        self._rest_timer.stop()
 
     def _show_run(self, run: object) -> None:
         self._run = run if isinstance(run, RunState) else None
@@ -258,17 +261,23 @@ class MonitorPage(Page):
                 self._draw_timer.start(pace_ms(len(self._run.data.curve("loss"))))
 
     def _draw(self) -> None:
+        """The losses at once, all else in a turn of its own: together they would hold up the window."""
         if self._run is None:
             return
-        data = self._run.data
         self._draw_timer.stop()
         self.header.refresh(self._run)
         self.loss.refresh()
+        self.timeline.advance()
+        self._rest_timer.start()
+
+    def _draw_rest(self) -> None:
+        if self._run is None:
+            return
+        data = self._run.data
         self.cards.refresh(data)
         self.gpus.refresh(data)
         self.film.refresh()
         self.log.refresh(data)
-        self.timeline.advance()
 
     def _align(self) -> None:
         """The film strip stands under the plot, edge under edge."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import cycle, pairwise
 
 import numpy as np
-from PySide6.QtCore import QEvent, QLineF, QPointF, QRectF, QSize, Qt
+from PySide6.QtCore import QEvent, QLineF, QPointF, QRectF, QSize, Qt, QTimer
 from PySide6.QtGui import (
     QColor,
     QFont,
@@ -28,6 +28,8 @@ from gui.plots.timeline import Timeline, nearest
 
 _NONE = np.empty(0)
 _PAD = 12
+#: Milliseconds after which a card follows another range; neighbours take turns.
+_TURNS = cycle((8, 16, 24, 32))
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +75,9 @@ class Spark(QWidget):
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.setMouseTracking(True)
         self.setAccessibleName(title)
-        timeline.changed.connect(self._stale)
+        self._turn = QTimer(self, singleShot=True, interval=next(_TURNS))
+        self._turn.timeout.connect(self._stale)
+        timeline.changed.connect(self._stale_soon)
         timeline.cursor_changed.connect(self.update)
         theme.signals().changed.connect(self._repaint)
 
@@ -125,6 +129,11 @@ class Spark(QWidget):
             stroke.paint(painter, tokens)
         self._paint_cursor(painter, area, tokens)
         painter.end()
+
+    def _stale_soon(self) -> None:
+        """Another range: each card in a turn of its own, for all of them in one frame would hold up the window."""
+        if not self._turn.isActive():
+            self._turn.start()
 
     def _stale(self) -> None:
         """The range, the values or the size are others."""
