@@ -15,8 +15,8 @@ from PySide6.QtCore import QCoreApplication, QEvent, QMimeData, QPointF, QSettin
 from PySide6.QtGui import QCloseEvent, QDropEvent
 from PySide6.QtWidgets import QApplication
 
+from core import demo, paths, presets, runs
 from core import events as ev
-from core import paths, presets, runs
 from core.errors import UserError
 from gui import theme
 from gui.main_window import PAGES, MainWindow
@@ -185,8 +185,9 @@ def test_fixing_everything_allows_to_train(qtbot, window: MainWindow) -> None:
     page = window.page("training")
     window.attempt(window.open_path, STARTER)
     qtbot.waitUntil(page.train.isEnabled)
-    assert page.panel.facts.texts()["Steps"] == "400"
-    assert page.panel.facts.texts()["Effective batch"] == "4"
+    preset = demo.settings().training
+    assert page.panel.facts.texts()["Steps"] == str(preset.max_steps)
+    assert page.panel.facts.texts()["Effective batch"] == str(preset.batch_size)
 
 
 def test_a_request_for_help_opens_the_reference(qtbot, window: MainWindow) -> None:
