@@ -5,8 +5,8 @@ see the moments that other programs take; a peak is the median of the rounds. Sa
 `plain` is the loop of diffusers' text-to-image example: decode, encode by the VAE and the text encoder at every step,
 AdamW as torch makes it. `ready` is the same loop with latents and text states made beforehand.
 
-The goals are measured with one thread, since the starter's tensors are so small that the threads' barriers, and who
-else is on the machine, decide about the rest; the ratio with all cores is told beside them.
+Most figures are measured with one thread: the starter's tensors are so small that with more the threads' barriers, and
+who else is on the machine, have their say. The ratio to the plain loop is measured with all cores as well.
 """
 
 from __future__ import annotations
@@ -40,13 +40,14 @@ def run() -> dict[str, Figure]:
     every = _speeds(_measure({"plain": [], "ours": []}, 1, ""))
     speed = _speeds(found)
     peak = {name: statistics.median(row["peak_mib"] for row in rows) for name, rows in found.items()}
+    both = every["ours"] / every["plain"]
     plain, ready = speed["ours"] / speed["plain"], speed["ours"] / speed["ready"]
     memory = peak["ours"] / min(peak["plain"], peak["ready"])
     return {
         "times_plain_loop": Figure(plain, "x", ">= 2", plain >= 2),
         "times_ready_loop": Figure(ready, "x", ">= 1.1", ready >= 1.1),
         "peak_memory_ratio": Figure(memory, "x", "<= 1", memory <= 1),
-        "times_plain_loop_on_all_cores": Figure(every["ours"] / every["plain"], "x", "-", True),
+        "times_plain_loop_on_all_cores": Figure(both, "x", ">= 2", both >= 2),
         **{f"{name}_speed": Figure(value, "img/s", "-", True) for name, value in speed.items()},
         **{f"{name}_peak": Figure(value, "MiB", "-", True) for name, value in peak.items()},
     }
