@@ -12,6 +12,7 @@ import torch
 
 #: Weights moved together: few enough that their gradients are still in a processor's cache.
 GROUP_WEIGHTS = 500_000
+#: Gradients of so many numbers at most are put together before they are measured.
 _SMALL = 20_000
 
 

@@ -30,6 +30,9 @@ class Editor(QWidget):
     edited = Signal(object)
     left = Signal()
 
+    #: Shows a value that came from elsewhere (a preset, undo); does not tell it as edited. Each editor has its own.
+    show_value: Callable[[Any], None]
+
     def __init__(self, entry: Entry) -> None:
         super().__init__()
         self.entry = entry
@@ -37,16 +40,13 @@ class Editor(QWidget):
         self.box.setContentsMargins(0, 0, 0, 0)
         self.box.setSpacing(4)
 
-    def show_value(self, value: Any) -> None:
-        """Show a value that came from elsewhere (a preset, undo); does not tell it as edited."""
-        raise NotImplementedError
-
     def field(self) -> QWidget:
         """The widget that takes the keyboard and shows the colour of a problem."""
-        raise NotImplementedError
+        return self._field
 
     def adopt(self, field: QWidget, *beside: QWidget) -> None:
         """Put the field in, with what belongs beside it, and let it stand for the editor."""
+        self._field = field
         self.box.addWidget(field, 100)
         for widget in beside:
             self.box.addWidget(widget)
@@ -75,10 +75,6 @@ class BoolEditor(Editor):
         self._switch.clicked.connect(lambda _: self.left.emit())
         self.setFixedHeight(32)
 
-    def field(self) -> QWidget:
-        """The switch."""
-        return self._switch
-
     def show_value(self, value: Any) -> None:
         """On or off."""
         self._switch.setChecked(value is True)
@@ -103,10 +99,6 @@ class NumberEditor(Editor):
         self._value: Any = None
         self._edit.textEdited.connect(self._tell)
         self._edit.editingFinished.connect(self._finish)
-
-    def field(self) -> QWidget:
-        """The line."""
-        return self._edit
 
     def show_value(self, value: Any) -> None:
         """Show the number, but do not rewrite what is being typed."""
@@ -139,10 +131,6 @@ class ChoiceEditor(Editor):
         self._box.activated.connect(lambda _: self.edited.emit(self._box.currentData()))
         self._box.activated.connect(lambda _: self.left.emit())
 
-    def field(self) -> QWidget:
-        """The combo box."""
-        return self._box
-
     def show_value(self, value: Any) -> None:
         """Choose the value; one that is not in the menu is shown all the same."""
         self._box.choose(str(value))
@@ -159,10 +147,6 @@ class TextEditor(Editor):
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self._edit.textEdited.connect(lambda text: self.edited.emit(text))
         self._edit.editingFinished.connect(self.left)
-
-    def field(self) -> QWidget:
-        """The line."""
-        return self._edit
 
     def show_value(self, value: Any) -> None:
         """Show the text; the cursor stays where it is when nothing changes."""

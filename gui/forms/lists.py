@@ -50,10 +50,6 @@ class LongTextEditor(Editor):
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self._edit.textChanged.connect(lambda: self.edited.emit(self._edit.toPlainText()))
 
-    def field(self) -> QWidget:
-        """The text area."""
-        return self._edit
-
     def show_value(self, value: Any) -> None:
         """Show the text."""
         if self._edit.toPlainText() != str(value):
@@ -77,10 +73,6 @@ class LinesEditor(Editor):
 
     def _lines(self) -> list[str]:
         return [line.strip() for line in self._edit.toPlainText().splitlines() if line.strip()]
-
-    def field(self) -> QWidget:
-        """The text area."""
-        return self._edit
 
     def show_value(self, value: Any) -> None:
         """Show the list, unless the text says the same already."""

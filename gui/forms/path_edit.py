@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from PySide6.QtGui import QDragEnterEvent, QDropEvent
-from PySide6.QtWidgets import QFileDialog, QLineEdit, QMenu, QSizePolicy, QToolButton, QWidget
+from PySide6.QtWidgets import QFileDialog, QLineEdit, QMenu, QSizePolicy, QToolButton
 
 from gui.forms.editors import TEXT_WIDTH, Editor
 from gui.widgets.basics import tool
@@ -43,10 +43,6 @@ class PathEditor(Editor):
         menu.addAction("A folder…", self.browse_folder)
         self._browse.setMenu(menu)
         self._browse.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
-
-    def field(self) -> QWidget:
-        """The line."""
-        return self._edit
 
     def show_value(self, value: Any) -> None:
         """Show the path."""

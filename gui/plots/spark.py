@@ -136,7 +136,8 @@ class Spark(QWidget):
             self._turn.start()
 
     def _stale(self) -> None:
-        """The range, the values or the size are others."""
+        """The range, the values or the size are others; a turn that waits has nothing left to do."""
+        self._turn.stop()
         self._strokes = None
         self.update()
 

@@ -59,8 +59,10 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=default, help="folder for downloads, caches and checkpoints")
     parser.add_argument("--trial", type=Path, help="go through everything with few steps and write into this folder")
     chosen = parser.parse_args()
-    steps = dict.fromkeys(STEPS, TRIAL_STEPS) if chosen.trial else STEPS
-    make(chosen.work, chosen.trial or RESOURCES, steps)
+    if chosen.trial:  # with a work folder of its own, or the real run would go on from the trial's weights
+        make(chosen.trial / "work", chosen.trial, dict.fromkeys(STEPS, TRIAL_STEPS))
+    else:
+        make(chosen.work, RESOURCES, STEPS)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from pathlib import Path
 from parts import SEED
 from PIL import Image
 from render import ink_scene
-from sources import HIGH_CONTRAST, NPM_PACKAGES, Subject, read_icons, read_subjects
+from sources import HIGH_CONTRAST, LABELS, NPM_PACKAGES, Subject, read_icons, read_subjects
 from world import held_out, joined
 
 STYLE = "ink stamp"
@@ -98,7 +98,7 @@ def draw_starter_pictures(sources: Path, starter: Path) -> int:
         stem.with_suffix(".txt").write_text(tag_line(chosen, rng) + "\n", encoding="utf-8")
         stem.with_suffix(".caption").write_text(sentence(chosen) + "\n", encoding="utf-8")
         number += 1
-    origin = ORIGIN.format(package=NPM_PACKAGES[HIGH_CONTRAST], labels="emojibase-data@17.0.0")
+    origin = ORIGIN.format(package=NPM_PACKAGES[HIGH_CONTRAST], labels=NPM_PACKAGES[LABELS])
     (folder / "ORIGIN.md").write_text(origin, encoding="utf-8")
     (folder / "LICENSE").write_text(LICENSE, encoding="utf-8")
     prompts = "".join(f"{sentence([subject])}\n" for subject in apart)

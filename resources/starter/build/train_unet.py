@@ -13,7 +13,7 @@ import torch
 import torch.multiprocessing as processes
 from diffusers import UNet2DConditionModel
 from diffusers.models.attention_processor import AttnProcessor
-from parts import SEED, make_sampler, make_text_encoder, make_unet, signal_to_noise
+from parts import SEED, make_sampler, make_text_encoder, make_unet, parameter_count, signal_to_noise
 from sources import Subject, read_subjects
 from training import Average, cosine_rate, load_checkpoint, save_checkpoint, set_rate, settle
 from transformers import CLIPTextModel, CLIPTokenizer
@@ -185,7 +185,7 @@ def train_unet(sources: Path, work: Path, steps: int = STEPS, minutes: float = m
     saved = load_checkpoint(work / "unet.pt")
     if saved and saved["step"] >= steps:
         return work / "unet.pt"
-    size = sum(parameter.numel() for parameter in make_unet().parameters())
+    size = parameter_count(make_unet())
     barrier = processes.get_context("spawn").Barrier(WORKERS)
     exchange = Exchange(WORKERS, size, barrier)
     processes.spawn(work_through, (sources, work, (steps, minutes), exchange), nprocs=WORKERS)

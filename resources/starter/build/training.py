@@ -48,11 +48,6 @@ class Average:
             for key, value in module.state_dict().items():
                 self.shadow[name][key].lerp_(value.float(), weight)
 
-    def apply(self) -> None:
-        """Load the averaged weights into the modules."""
-        for name, module in self.modules.items():
-            module.load_state_dict(self.shadow[name])
-
 
 def _copy(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     return {key: value.detach().clone().float() for key, value in state.items()}
