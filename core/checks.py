@@ -8,11 +8,13 @@ from typing import Literal
 
 from core import paths, presets, registry
 from core.errors import UserError
+from core.outlook import effective_rates
 from core.schema import unusual
 from core.settings import Settings
 
 #: Said before a start, and by the trainer where only it can know.
 FUSED_ALONE = "the fused backward pass works on one GPU only; switch it off, or use one."
+BF16_WEIGHTS = "weights in bf16 want bf16 arithmetic; set training.precision to bf16 or auto, or the weights to fp32."
 FUSED_FP16 = "the fused backward pass cannot scale fp16's gradients; choose bf16 or fp32, or switch it off."
 
 
@@ -71,14 +73,44 @@ def _contradictions(settings: Settings) -> Iterator[Problem]:
         yield Problem("data.bucket_step", "it must be a multiple of 8, the VAE's factor.", "error")
     if loss.min_timestep > loss.max_timestep:
         yield Problem("loss.min_timestep", "the first timestep lies after the last; swap them.", "error")
+    if training.weights_precision == "bf16" and training.precision in ("fp16", "fp32"):
+        yield Problem("training.precision", BF16_WEIGHTS, "error")
     if training.max_steps and training.warmup_steps >= training.max_steps:
         yield Problem("training.warmup_steps", "the warm-up would take the whole run; make it shorter.", "error")
+    yield from _skip_contradictions(settings)
     if training.fused_backward_pass:
         yield from _fused_contradictions(settings)
+    unknown = False
     for key, folder in registry.SETTINGS_FOLDERS.items():
         value = presets.flat(settings)[folder]
         if value not in registry.names(key):
+            unknown = True
             yield Problem(folder, f"there is no '{value}'; choose from the menu.", "error")
+    if not unknown:
+        yield from _optimizer_contradictions(settings)
+
+
+def _optimizer_contradictions(settings: Settings) -> Iterator[Problem]:
+    """What the chosen optimizer cannot do, as its file says."""
+    training = settings.training
+    optimizer, _ = registry.chosen("optimizers", settings)
+    if training.fused_backward_pass and not getattr(optimizer, "FUSED", True):
+        text = f"{optimizer.LABEL} needs all gradients at once; switch it off, or choose another optimizer."
+        yield Problem("training.fused_backward_pass", text, "error")
+    rates = {rate for rate in effective_rates(settings).values() if rate}
+    if getattr(optimizer, "ONE_RATE", False) and len(rates) > 1:
+        text = f"{optimizer.LABEL} knows one rate only; set all learning rates that are not 0 to the same."
+        yield Problem("training.learning_rate", text, "error")
+    if getattr(optimizer, "AVERAGES", False) and training.ema:
+        text = f"{optimizer.LABEL} averages the weights itself; switch one of the two off."
+        yield Problem("training.ema", text, "error")
+
+
+def _skip_contradictions(settings: Settings) -> Iterator[Problem]:
+    """Skipping a step wants the whole gradient before anything moves."""
+    if settings.training.on_nan == "skip" and settings.training.fused_backward_pass:
+        text = "a fused backward pass has moved the weights before a bad step is seen; choose stop or go back."
+        yield Problem("training.on_nan", text, "error")
 
 
 def _fused_contradictions(settings: Settings) -> Iterator[Problem]:
@@ -100,12 +132,18 @@ def _warnings(settings: Settings) -> Iterator[Problem]:
     """Unusual values; the usual ranges are those of real models, so the small one that ships is left alone."""
     values = presets.flat(settings)
     shipped = settings.model.base.startswith(paths.SHIPPED)
+    own_rate = getattr(registry.components("optimizers").get(settings.training.optimizer), "USUAL_RATE", None)
     for entry in presets.entries(type(settings)).values():
         text = unusual(entry, values[entry.key])
+        if own_rate and entry.key.endswith("learning_rate"):
+            text = ""
         if text and not shipped and is_visible(entry.key, values):
             yield Problem(entry.key, f"{entry.option.label} is {values[entry.key]:g}: {text}.", "warning")
     training = settings.training
-    if training.method == "full" and training.learning_rate > 2e-5 and not shipped:
+    yield from _objective_warnings(settings)
+    if own_rate:
+        yield from _own_rate_warnings(settings, own_rate)
+    elif training.method in ("full", "part") and training.learning_rate > 2e-5 and not shipped:
         yield Problem(
             "training.learning_rate",
             f"{training.learning_rate:g} is high for full fine-tuning; 1e-6 to 5e-6 is usual.",
@@ -115,6 +153,26 @@ def _warnings(settings: Settings) -> Iterator[Problem]:
         yield Problem("sample.prompts", "samples are asked for, but there is no prompt.", "warning")
     if settings.validation.every_steps and not settings.validation.share:
         yield Problem("validation.share", "nothing is held out, so over-training cannot be seen.", "warning")
+
+
+def _own_rate_warnings(settings: Settings, usual: tuple[float, float]) -> Iterator[Problem]:
+    """Rates that are odd for an optimizer to which a rate means something else."""
+    rate = settings.training.learning_rate
+    if rate and not usual[0] <= rate <= usual[1]:
+        label = registry.label("optimizers", settings.training.optimizer)
+        text = f"{rate:g} is odd for {label}: usually between {usual[0]:g} and {usual[1]:g}."
+        yield Problem("training.learning_rate", text, "warning")
+
+
+def _objective_warnings(settings: Settings) -> Iterator[Problem]:
+    """Parts of the objective that work against each other."""
+    model, loss = settings.model, settings.loss
+    if model.zero_terminal_snr == "on" and model.prediction == "epsilon":
+        text = "the last timestep is noise alone, so predicting the noise teaches nothing there; choose v-prediction."
+        yield Problem("model.zero_terminal_snr", text, "warning")
+    if loss.noise_offset and loss.pyramid_noise:
+        text = "pyramid noise already holds an offset; set one of the two to 0."
+        yield Problem("loss.noise_offset", text, "warning")
 
 
 def is_visible(key: str, values: dict[str, object]) -> bool:

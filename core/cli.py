@@ -22,10 +22,12 @@ OK, FAILED, MISTAKE = 0, 1, 2
 COMMANDS = {
     "demo": "the main job on the starter model and pictures, from nothing to a grid",
     "train": "train by a preset, or go on with a run",
+    "estimate": "will it fit: memory, disk, time and energy of a preset before it starts",
     "cache": "encode the pictures of a preset, or verify a cache",
     "grid": "draw a grid of pictures from checkpoints",
     "index": "look at folders of pictures and report what training will do with them",
     "runs": "list and show runs",
+    "import-kohya": "turn settings of kohya's sd-scripts into a preset",
     "doctor": "what this machine has and lacks for training",
     "screenshots": "draw every page of the window with a real run in it",
     "docs": "make the reference of all settings (--check: fail when it is stale)",
@@ -56,7 +58,7 @@ def run(arguments: list[str], windows: Windows) -> int:
 
 
 def _run_command(name: str, rest: list[str], windows: Windows) -> int:
-    module = importlib.import_module(f"core.commands.{name}")
+    module = importlib.import_module(f"core.commands.{name.replace('-', '_')}")
     parser = _Parser(prog=f"python3 main.py {name}", description=module.__doc__)
     if getattr(module, "RAW", False):
         options = argparse.Namespace(rest=rest)

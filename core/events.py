@@ -128,6 +128,13 @@ class Checkpoint(Event):
     bytes: int
 
 
+class CheckpointRemoved(Event):
+    """An older model was removed, as the settings ask; `path` is relative to the run folder."""
+
+    step: int
+    path: str
+
+
 class StateSaved(Event):
     """The state for a resume was written."""
 
@@ -201,6 +208,7 @@ AnyEvent = Union[  # noqa: UP007  msgspec needs the union as a value
     Evaluated,
     Telemetry,
     Checkpoint,
+    CheckpointRemoved,
     StateSaved,
     Sample,
     Message,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from core.methods._parts import rates
 from core.settings import Settings
 
 
@@ -16,6 +17,8 @@ class Outlook:
         images_per_step: Effective batch.
         steps: Planned steps.
         steps_per_epoch: Steps in which every training picture is seen once.
+        learning_rate: The UNet's rate, scaled with the effective batch when that is asked for.
+        rate_scaled: Whether it is asked for.
         checkpoints: How many are saved at most, the last one included (one may fall on a step and an epoch at once).
     """
 
@@ -25,12 +28,25 @@ class Outlook:
     steps_per_epoch: float | None
     images: int | None
     checkpoints: int | None
+    learning_rate: float
+    rate_scaled: bool
 
 
 def effective_batch(settings: Settings) -> int:
     """Pictures per change of the weights."""
     training = settings.training
     return training.batch_size * training.accumulation * settings.hardware.processes
+
+
+def effective_rates(settings: Settings) -> dict[str, float]:
+    """Full learning rate of every part ("unet", "text_encoder" ...): the settings' rates, scaled with the batch.
+
+    The reference is a batch of 1. The square root keeps the noise of Adam's steps the same (Malladi et al. 2022), the
+    linear rule that of SGD's (Goyal et al. 2017).
+    """
+    power = {"none": 0.0, "sqrt": 0.5, "linear": 1.0}[settings.training.rate_scaling]
+    scale = float(effective_batch(settings) ** power)
+    return {part: rate * scale for part, rate in rates(settings).items()}
 
 
 def total_steps(settings: Settings, batches_per_epoch: int | None) -> int | None:
@@ -67,4 +83,6 @@ def outlook(settings: Settings, pictures: int | None, batches_per_epoch: int | N
         steps_per_epoch=per_epoch,
         images=steps * batch if steps else None,
         checkpoints=saves,
+        learning_rate=effective_rates(settings)["unet"],
+        rate_scaled=settings.training.rate_scaling != "none",
     )

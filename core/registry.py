@@ -1,8 +1,8 @@
 """A file in a component folder is a choice in the menus: finds components, so that no list is kept by hand.
 
-A component folder is a package under core ("methods", "optimizers", "schedules", "weightings", "axes", "families",
-"samplers"). Each of its modules is one component; its name is the file's name. A module says LABEL and HELP, may say
-ORDER (a number, for the menu) and may hold a class Options(Section): its own table in the settings.
+A component folder is a package under core ("methods", "optimizers", "schedules", "weightings", "losses", "densities",
+"axes", "families", "samplers"). Each of its modules is one component; its name is the file's name. A module says LABEL
+and HELP, may say ORDER (a number, for the menu) and may hold a class Options(Section): its own table in the settings.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ SETTINGS_FOLDERS = {
     "methods": "training.method",
     "optimizers": "training.optimizer",
     "schedules": "training.schedule",
+    "losses": "loss.kind",
     "weightings": "loss.weighting",
+    "densities": "loss.density",
 }
 
 
@@ -48,6 +50,18 @@ def component(folder: str, name: str) -> Any:
         return components(folder)[name]
     except KeyError:
         raise UserError(f"{folder}: there is no '{name}'; choose one of {', '.join(names(folder))}.") from None
+
+
+def chosen(folder: str, settings: Any) -> tuple[Any, Any]:
+    """(module, options) of the component that the settings choose in a folder; None for one without Options.
+
+    `settings` is a core.settings.Settings. Tables bear their component's name, and two folders may have a component of
+    one name as long as only one of them has Options; so the table is taken only for the one that has.
+    """
+    page, field = SETTINGS_FOLDERS[folder].split(".")
+    name = str(getattr(getattr(settings, page), field))
+    module = component(folder, name)
+    return module, getattr(settings, name) if hasattr(module, "Options") else None
 
 
 def label(folder: str, name: str) -> str:

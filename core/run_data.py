@@ -223,6 +223,9 @@ class RunData:
         self.checkpoints = [c for c in self.checkpoints if c.path != event.path]
         self.checkpoints.append(event)
 
+    def _feed_removed(self, event: ev.CheckpointRemoved) -> None:
+        self.checkpoints = [c for c in self.checkpoints if c.path != event.path]
+
     def _feed_sample(self, event: ev.Sample) -> None:
         self.samples = [s for s in self.samples if s.path != event.path]
         self.samples.append(event)
@@ -282,6 +285,7 @@ _HANDLERS: dict[type, Any] = {
     ev.Telemetry: RunData._feed_telemetry,
     ev.Progress: RunData._feed_progress,
     ev.Checkpoint: RunData._feed_checkpoint,
+    ev.CheckpointRemoved: RunData._feed_removed,
     ev.Sample: RunData._feed_sample,
     ev.Ended: RunData._feed_ended,
     ev.Paused: RunData._feed_paused,

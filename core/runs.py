@@ -101,15 +101,24 @@ class Run:
     def checkpoints(self) -> list[SavedModel]:
         """Checkpoints in the folder, by step."""
         found = []
-        for path in self.checkpoints_path.glob("*.safetensors"):
-            match = _STEP.search(path.stem)
-            if match and not path.name.startswith("."):
-                found.append(SavedModel(int(match.group(1)), path))
+        for path in (*self.checkpoints_path.glob("*.safetensors"), *self.checkpoints_path.glob("*/model_index.json")):
+            model = path.parent if path.name == "model_index.json" else path
+            match = _STEP.search(model.stem)
+            if match and not model.name.startswith("."):
+                found.append(SavedModel(int(match.group(1)), model))
         return sorted(found, key=lambda saved: saved.step)
 
-    def checkpoint_path(self, step: int) -> Path:
-        """Where the checkpoint of a step goes."""
-        return self.checkpoints_path / f"{slug(self.name)}-step{step:08d}.safetensors"
+    def checkpoint_path(self, step: int, folder: bool = False) -> Path:
+        """Where the checkpoint of a step goes: a file, or a folder in diffusers' layout."""
+        return self.checkpoints_path / f"{slug(self.name)}-step{step:08d}{'' if folder else '.safetensors'}"
+
+    def remove_checkpoint(self, saved: SavedModel) -> None:
+        """Remove a checkpoint's file or folder; one that is gone already is no error."""
+        if saved.path.is_dir():
+            shutil.rmtree(saved.path, ignore_errors=True)
+        else:
+            with contextlib.suppress(OSError):
+                saved.path.unlink()
 
     def states(self) -> list[SavedModel]:
         """Training states in the folder, by step."""
@@ -127,7 +136,7 @@ class Run:
 
     def energy_kwh(self) -> float:
         """Energy that the run has used so far, by the last reading in its events."""
-        found = _tail_events(self.events_path, lambda event: isinstance(event, ev.Telemetry))
+        found = tail_events(self.events_path, lambda event: isinstance(event, ev.Telemetry))
         return next((event.kwh for event in reversed(found) if isinstance(event, ev.Telemetry)), 0.0)
 
     def send(self, command: CommandName) -> None:
@@ -221,7 +230,7 @@ class CommandReader:
         return found
 
 
-def _tail_events(path: Path, wanted: Callable[[ev.AnyEvent], bool]) -> list[ev.AnyEvent]:
+def tail_events(path: Path, wanted: Callable[[ev.AnyEvent], bool]) -> list[ev.AnyEvent]:
     """The last events of an events file, from far enough back to hold a `wanted` one; [] when there is no file.
 
     Mostly that is the last 64 KiB; a run that was paused for hours has more sensor readings than that at its end.
@@ -246,7 +255,7 @@ def _tail_state(path: Path) -> tuple[str, int]:
     if not path.exists():
         return "new", 0
     state, step = "running", 0
-    for event in _tail_events(path, lambda event: isinstance(event, _TELLING)):
+    for event in tail_events(path, lambda event: isinstance(event, _TELLING)):
         step = max(step, getattr(event, "step", 0))
         if isinstance(event, ev.Started):
             state, step = "running", event.step

@@ -89,7 +89,7 @@ class Entry:
         page: First part of the key; for a component's own option the component's name.
         kind: "bool", "int", "float", "str", "choice" or "list" (of str).
         low, high: Hard limits (inclusive unless low_open / high_open), None where there is none.
-        choices: Allowed values of a "choice".
+        choices: Allowed values of a "choice", or of each item of a "list" ("list" without: any texts).
         owner: "group.name" of the component a table belongs to ("methods.lora"), "" for a page.
     """
 
@@ -124,7 +124,8 @@ def _kind(annotation: Any) -> tuple[str, tuple[str, ...], bool]:
     if get_origin(annotation) is Literal:
         return "choice", tuple(str(a) for a in get_args(annotation)), optional
     if get_origin(annotation) is list:
-        return "list", (), optional
+        inner = get_args(annotation)[0]
+        return "list", tuple(str(a) for a in get_args(inner)) if get_origin(inner) is Literal else (), optional
     for python_type, name in ((bool, "bool"), (int, "int"), (float, "float"), (str, "str")):
         if annotation is python_type:
             return name, (), optional

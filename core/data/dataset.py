@@ -16,11 +16,17 @@ from core.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One picture of the dataset; `bucket` is its bucket's number in Dataset.buckets."""
+    """One picture of the dataset.
+
+    Attributes:
+        size: (width, height) of the picture as it is, before any resizing.
+        bucket: Its bucket's number in Dataset.buckets.
+    """
 
     path: str
     content_hash: str
     captions: Captions
+    size: Size
     fit: Fit
     bucket: int
 
@@ -51,6 +57,7 @@ def build_dataset(settings: Settings, index: Index, progress: Progress | None = 
             picture.path,
             picture.content_hash,
             Captions(picture.tags, picture.natural, picture.caption_problem),
+            (picture.width, picture.height),
             fit,
             bucket,
         )

@@ -14,7 +14,7 @@ import torch
 from core.data.dataset import Item
 from core.data.pictures import PictureError, load, to_bucket
 from core.engine.latent_store import LatentStore, entry_key
-from core.engine.models import Models, arrange, autocast
+from core.engine.models import Models, autocast
 from core.errors import Stopped
 
 
@@ -105,7 +105,7 @@ def encode(models: Models, pixels: np.ndarray, precision: str) -> torch.Tensor:
     fp16 is not used here (the larger VAEs overflow in it); a result that is not finite is encoded again in fp32.
     """
     tensor = torch.from_numpy(pixels).to(models.device).permute(0, 3, 1, 2).float() / 127.5 - 1
-    tensor = arrange(tensor)
+    tensor = models.arrange(tensor)
     with autocast(models.device, "bf16" if precision == "bf16" else "fp32"):
         latents: torch.Tensor = models.vae.encode(tensor).latent_dist.mean.float()
     if not bool(torch.isfinite(latents).all()):

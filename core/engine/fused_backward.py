@@ -6,12 +6,10 @@ groups, so that the calls cost little, and the optimizer keeps its own states: i
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 
-#: Weights moved together: few enough that their gradients are still in a processor's cache.
-GROUP_WEIGHTS = 500_000
+from core.engine.weights import Bundle, Mover, bundles
+
 #: Gradients of so many numbers at most are put together before they are measured.
 _SMALL = 20_000
 
@@ -23,10 +21,10 @@ class FusedBackward:
     What needs all gradients at once cannot be had: clipping, accumulation, several processes, fp16's scaled gradients.
     """
 
-    def __init__(self, optimizer: torch.optim.Optimizer) -> None:
+    def __init__(self, optimizer: torch.optim.Optimizer, mover: Mover) -> None:
         """`optimizer` keeps its state by parameter, as torch's and bitsandbytes' do."""
-        self._optimizer: Any = optimizer
-        self._bundles = list(_bundles(optimizer))
+        self._mover = mover
+        self._bundles = bundles(optimizer)
         self._bundle_of = {parameter: bundle for bundle in self._bundles for parameter in bundle.parameters}
         self._squares: list[torch.Tensor] = []
         for parameter in self._bundle_of:
@@ -46,33 +44,13 @@ class FusedBackward:
         if bundle.waiting == 0:
             self._move(bundle)
 
-    def _move(self, bundle: _Bundle) -> None:
-        """One call of the optimizer that sees these parameters only, under their group's present options."""
+    def _move(self, bundle: Bundle) -> None:
+        """Move a bundle's weights and free their gradients."""
         bundle.waiting = len(bundle.parameters)
         self._squares.append(_square_length([p.grad for p in bundle.parameters if p.grad is not None]))
-        groups = self._optimizer.param_groups
-        self._optimizer.param_groups = [{**groups[bundle.group], "params": bundle.parameters}]
-        try:
-            self._optimizer.step()
-        finally:
-            self._optimizer.param_groups = groups
+        self._mover.move(bundle)
         for parameter in bundle.parameters:
             parameter.grad = None
-
-
-class _Bundle:
-    """Parameters of one group of the optimizer that move together.
-
-    Attributes:
-        waiting: How many of them have no gradient yet in this backward pass.
-    """
-
-    __slots__ = ("group", "parameters", "waiting")
-
-    def __init__(self, group: int, parameters: list[torch.Tensor]) -> None:
-        self.group = group
-        self.parameters = parameters
-        self.waiting = len(parameters)
 
 
 def _square_length(gradients: list[torch.Tensor]) -> torch.Tensor:
@@ -81,19 +59,4 @@ def _square_length(gradients: list[torch.Tensor]) -> torch.Tensor:
     rows = [gradient.flatten() for gradient in gradients if gradient.numel() > _SMALL]
     if small:
         rows.append(torch.cat(small))
-    return torch.stack([torch.linalg.vector_norm(row) for row in rows]).square().sum()
-
-
-def _bundles(optimizer: torch.optim.Optimizer) -> list[_Bundle]:
-    """All parameters in the order in which the backward pass reaches them: the last first."""
-    found = []
-    for number, group in enumerate(optimizer.param_groups):
-        chosen: list[torch.Tensor] = []
-        for parameter in reversed(group["params"]):
-            chosen.append(parameter)
-            if sum(p.numel() for p in chosen) >= GROUP_WEIGHTS:
-                found.append(_Bundle(number, chosen))
-                chosen = []
-        if chosen:
-            found.append(_Bundle(number, chosen))
-    return found
+    return torch.stack([torch.linalg.vector_norm(row, dtype=torch.float32) for row in rows]).square().sum()

@@ -13,10 +13,13 @@ import torch
 from core import registry
 from core.engine.safe_files import read_header, read_some, read_tensors
 from core.errors import UserError
+from core.families._layout import Place
 from core.paths import RESOURCES
 
 #: Metadata key under which our checkpoints carry the configs of their parts.
 CONFIG_KEY = "burnish.configs"
+#: Empty tensors that tell other programs how to sample a single file (formats: v-prediction, zero terminal SNR).
+V_PREDICTION, ZERO_TERMINAL_SNR = "v_pred", "ztsnr"
 
 State = dict[str, torch.Tensor]
 
@@ -42,7 +45,7 @@ class ModelSource:
         own = self.path / "tokenizer"
         if self.folder and (own / "vocab.json").is_file():
             return own
-        return RESOURCES / "models" / str(self.family.CONFIGS) / "tokenizer"
+        return RESOURCES / "models" / "sd15" / "tokenizer"
 
     def read(self, part: str, names: Collection[str], shapes: dict[str, tuple[int, ...]]) -> State:
         """Tensors of a part under diffusers' names; `names` and `shapes` are what the part's module has.
@@ -52,25 +55,31 @@ class ModelSource:
         if self.folder:
             return check_state(self.path, read_folder_part(self.path / part, names), names, shapes)
         config = self.configs[part]
-        wanted = {}
-        for name in names:
-            original = self.family.original_name(part, name, config)
-            legacy = self.family.legacy_name(original)
-            wanted[name] = legacy if original not in self.keys and legacy in self.keys else original
+        places = {name: self.family.place(part, name, config) for name in names}
+        wanted = {name: self.stored_name(place.name) for name, place in places.items()}
         missing = sorted(original for original in wanted.values() if original not in self.keys)
         if missing:
             raise UserError(
                 f"{self.path} lacks {len(missing)} tensors of the {self.family.LABEL} {part} ({missing[0]} first). "
                 "It may be incomplete or of another family."
             )
-        raw = read_some(self.path, list(wanted.values()))
-        state = {name: raw[original] for name, original in wanted.items()}
-        return check_state(self.path, as_matrices(state, shapes), names, shapes)
+        raw = read_some(self.path, sorted(set(wanted.values())))
+        state = {name: from_file(raw[wanted[name]], place, shapes[name]) for name, place in places.items()}
+        return check_state(self.path, state, names, shapes)
+
+    def stored_name(self, original: str) -> str:
+        """The name under which this file keeps a tensor: `original`, or the one that older files have for it."""
+        legacy = str(self.family.legacy_name(original))
+        return legacy if original not in self.keys and legacy in self.keys else original
 
 
-def as_matrices(state: State, shapes: dict[str, tuple[int, ...]]) -> State:
-    """The tensors of a single file with those 1x1 convolutions as matrices that the module keeps as matrices."""
-    return {n: t[:, :, 0, 0] if t.ndim == 4 and len(shapes[n]) == 2 else t for n, t in state.items()}
+def from_file(tensor: torch.Tensor, place: Place, shape: tuple[int, ...]) -> torch.Tensor:
+    """Our tensor from the file's; a view where that is possible. Odd shapes come through, for check_state to name."""
+    if place.third is not None and tensor.ndim and tensor.shape[0] % 3 == 0:
+        tensor = tensor.chunk(3)[place.third]
+    if place.transposed:
+        tensor = tensor.t()
+    return tensor[:, :, 0, 0] if tensor.ndim == 4 and len(shape) == 2 else tensor
 
 
 def check_state(path: Path, state: State, names: Collection[str], shapes: dict[str, tuple[int, ...]]) -> State:
@@ -107,15 +116,22 @@ def open_model(path: Path, family: str = "auto") -> ModelSource:
         return _open_folder(path, family)
     if not path.exists():
         raise UserError(f"{path} does not exist. Check the path of the base model.")
-    if path.suffix.lower() in (".ckpt", ".pt", ".pth", ".bin"):
-        raise UserError(f"{path} is a pickle, which can hold harmful code. Convert it to .safetensors first.")
     keys, metadata = read_header(path)
     known = frozenset(keys)
     module = _family_of(family, lambda candidate: candidate.recognises(known))
     if module is None:
         raise UserError(f"{path} {describe(known)}")
-    configs = json.loads(metadata[CONFIG_KEY]) if CONFIG_KEY in metadata else _shipped_configs(module)
+    configs = json.loads(metadata[CONFIG_KEY]) if CONFIG_KEY in metadata else shipped_configs(module)
+    _read_markers(known, configs["scheduler"])
     return ModelSource(path, module, False, configs, known)
+
+
+def _read_markers(keys: Collection[str], scheduler: dict[str, Any]) -> None:
+    """Put what a file's empty marker tensors say of its prediction into the scheduler's config."""
+    if V_PREDICTION in keys:
+        scheduler["prediction_type"] = "v_prediction"
+    if ZERO_TERMINAL_SNR in keys:
+        scheduler["rescale_betas_zero_snr"] = True
 
 
 def _open_folder(path: Path, family: str) -> ModelSource:
@@ -128,11 +144,12 @@ def _open_folder(path: Path, family: str) -> ModelSource:
         ) from None
     except (OSError, ValueError) as error:
         raise UserError(f"{path / 'model_index.json'} cannot be read ({error}).") from None
-    module = _family_of(family, lambda candidate: candidate.recognises_folder(index))
+    text = _text_config(path)
+    module = _family_of(family, lambda candidate: candidate.recognises_folder(index, text))
     if module is None:
         kind = index.get("_class_name", "an unknown pipeline")
-        raise UserError(f"{path} holds {kind}, which this version cannot train. It trains Stable Diffusion 1.5.")
-    configs = _shipped_configs(module)
+        raise UserError(f"{path} holds {kind}, which cannot be trained. Choose a model of {_trainable()}.")
+    configs = shipped_configs(module)
     for part in (*module.PREFIXES, "scheduler"):
         name = "scheduler_config.json" if part == "scheduler" else "config.json"
         try:
@@ -140,6 +157,15 @@ def _open_folder(path: Path, family: str) -> ModelSource:
         except (OSError, ValueError) as error:
             raise UserError(f"{path / part / name} cannot be read ({error}). The model folder is incomplete.") from None
     return ModelSource(path, module, True, configs)
+
+
+def _text_config(path: Path) -> dict[str, Any]:
+    """Config of a diffusers folder's first text encoder; empty where there is none, which is told later."""
+    try:
+        found: dict[str, Any] = json.loads((path / "text_encoder" / "config.json").read_text(encoding="utf-8"))
+        return found
+    except (OSError, ValueError):
+        return {}
 
 
 def _family_of(name: str, recognised: Any) -> Any:
@@ -152,7 +178,14 @@ def _family_of(name: str, recognised: Any) -> Any:
     return None
 
 
-def _shipped_configs(module: Any) -> dict[str, dict[str, Any]]:
+def _trainable() -> str:
+    """The families by their labels, as the end of a sentence."""
+    labels = [module.LABEL for module in registry.components("families").values() if hasattr(module, "recognises")]
+    return " or ".join([", ".join(labels[:-1]), labels[-1]]) if len(labels) > 1 else labels[0]
+
+
+def shipped_configs(module: Any) -> dict[str, dict[str, Any]]:
+    """Configs of a family's full-size model, for files that bring none."""
     folder = RESOURCES / "models" / module.CONFIGS
     names = {part: f"{part}/config.json" for part in module.PREFIXES}
     names["scheduler"] = "scheduler/scheduler_config.json"
@@ -165,16 +198,15 @@ def describe(keys: Collection[str]) -> str:
     def has(*parts: str) -> bool:
         return any(part in key for key in keys for part in parts)
 
+    wanted = f"Choose a model of {_trainable()}."
     if has("lora_unet_", "lora_down", "lora_A"):
         return "is a LoRA, not a whole model. Choose the model that it was made for as the base."
-    if has("conditioner.embedders.1."):
-        return "is an SDXL model. This version trains Stable Diffusion 1.5 models."
-    if has("cond_stage_model.model."):
-        return "is a Stable Diffusion 2 model. This version trains Stable Diffusion 1.5 models."
+    if has("conditioner.embedders.0.model."):
+        return f"is the SDXL refiner or a model like it, which cannot be trained. {wanted}"
     if has("double_blocks", "joint_blocks", "transformer_blocks.0.attn.add_"):
-        return "is a transformer model (Flux, SD 3 or a like one). This version trains Stable Diffusion 1.5 models."
+        return f"is a transformer model (Flux, SD 3 or a like one), which cannot be trained. {wanted}"
     if has("decoder.conv_in") and not has("diffusion_model"):
-        return "is a VAE only. Choose a whole Stable Diffusion 1.5 model."
+        return f"is a VAE only. {wanted}"
     if has("diffusion_model"):
-        return "holds a UNet but no CLIP text encoder. Choose a whole Stable Diffusion 1.5 model."
-    return "is not a Stable Diffusion model (none of its tensors' names is known). Choose a Stable Diffusion 1.5 model."
+        return f"holds a UNet but no text encoder that belongs to it. {wanted}"
+    return f"is not a Stable Diffusion model (none of its tensors' names is known). {wanted}"

@@ -13,17 +13,21 @@ import torch
 import xxhash
 from accelerate import init_empty_weights
 
+from core.checks import BF16_WEIGHTS
 from core.engine.model_files import ModelSource, open_model
 from core.engine.safe_files import raw_bytes
 from core.errors import UserError
+from core.methods._parts import rates as part_rates
 from core.paths import resolve
 from core.settings import Settings
+
+DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}
 
 
 def _make(part: str, config: dict[str, Any]) -> torch.nn.Module:
     """An empty (meta) module of a part from its config."""
     from diffusers import AutoencoderKL, UNet2DConditionModel
-    from transformers import CLIPTextConfig, CLIPTextModel
+    from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
     with init_empty_weights(include_buffers=False):
         if part == "unet":
@@ -31,11 +35,12 @@ def _make(part: str, config: dict[str, Any]) -> torch.nn.Module:
         if part == "vae":
             return AutoencoderKL.from_config(config)  # type: ignore[no-any-return]
         known = {k: v for k, v in config.items() if k not in ("architectures", "torch_dtype", "dtype", "_name_or_path")}
-        return CLIPTextModel(CLIPTextConfig(**known))
+        projected = "CLIPTextModelWithProjection" in (config.get("architectures") or ())
+        return (CLIPTextModelWithProjection if projected else CLIPTextModel)(CLIPTextConfig(**known))
 
 
-def load_part(source: ModelSource, part: str, dtype: torch.dtype = torch.float32) -> torch.nn.Module:
-    """A part with its weights, on the CPU, in eval mode and frozen.
+def load_part(source: ModelSource, part: str, dtype: torch.dtype | None = torch.float32) -> torch.nn.Module:
+    """A part with its weights, on the CPU, in eval mode and frozen; `dtype` None keeps the file's precision.
 
     Raises UserError when the weights do not fit the part's config.
     """
@@ -46,7 +51,8 @@ def load_part(source: ModelSource, part: str, dtype: torch.dtype = torch.float32
     shapes = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
     state = source.read(part, list(shapes), shapes)
     # One by one: a tensor in the file's precision goes as soon as its copy is there.
-    module.load_state_dict({name: state.pop(name).to(dtype) for name in list(state)}, assign=True)
+    whole = {name: state.pop(name).to(dtype) if dtype else state.pop(name) for name in list(state)}
+    module.load_state_dict(whole, assign=True)
     module.requires_grad_(False)
     return module.eval()
 
@@ -56,9 +62,12 @@ class Models:
     """What a job works with. Parts are None until load() brings them, and after drop().
 
     Attributes:
+        frozen: Precision in which weights that are not trained are kept.
+        tiling: Whether the VAE works on large pictures in tiles; its latents then have a fingerprint of their own.
+        channels_last: "auto", "on" or "off"; see `layout`.
         unet: diffusers' UNet2DConditionModel; latents (b, 4, h/8, w/8) -> the same.
         vae: diffusers' AutoencoderKL; pixels (b, 3, h, w) in -1 ... 1.
-        text_encoder: transformers' CLIPTextModel.
+        text_encoder, text_encoder_2: transformers' CLIPTextModel and, for SDXL, CLIPTextModelWithProjection.
         tokenizer: transformers' CLIPTokenizer.
     """
 
@@ -68,8 +77,12 @@ class Models:
     unet: Any = None
     vae: Any = None
     text_encoder: Any = None
+    text_encoder_2: Any = None
     tokenizer: Any = None
     vae_fingerprint: str = ""
+    frozen: torch.dtype = torch.float32
+    tiling: bool = False
+    channels_last: str = "auto"
 
     @property
     def family(self) -> Any:
@@ -77,27 +90,64 @@ class Models:
         return self.source.family
 
     @property
+    def layout(self) -> torch.memory_format:
+        """The memory layout of pictures and convolutions: "auto" is what the device is fastest with.
+
+        Tensor cores want channels last; on a CPU in bf16 the plain layout is faster.
+        """
+        last = self.device.type == "cuda" if self.channels_last == "auto" else self.channels_last == "on"
+        return torch.channels_last if last else torch.contiguous_format
+
+    def arrange(self, pictures: torch.Tensor) -> torch.Tensor:
+        """A batch (b, c, h, w) in that layout."""
+        return pictures.contiguous(memory_format=self.layout)
+
+    @property
+    def text_parts(self) -> tuple[str, ...]:
+        """Names of the family's text encoders."""
+        return tuple(self.family.TEXT_ENCODERS)
+
+    @property
+    def text_encoders(self) -> dict[str, Any]:
+        """The text encoders by name, as the family's encode_tokens wants them."""
+        return {name: getattr(self, name) for name in self.text_parts}
+
+    def trains_text(self, settings: Settings) -> bool:
+        """Whether one of the family's text encoders has a learning rate."""
+        return any(rate > 0 for part, rate in part_rates(settings).items() if part in self.text_parts)
+
+    def part_source(self, part: str) -> ModelSource:
+        """Where a part comes from: another VAE may stand in for the model's own."""
+        return self.vae_source if part == "vae" and self.vae_source else self.source
+
+    @property
     def vae_factor(self) -> int:
         """Pixels per latent along a side."""
-        config = (self.vae_source or self.source).configs["vae"]
+        config = self.part_source("vae").configs["vae"]
         return int(2 ** (len(config["block_out_channels"]) - 1))
 
     @property
     def scaling_factor(self) -> float:
         """What latents are multiplied by before the UNet sees them."""
-        return float((self.vae_source or self.source).configs["vae"].get("scaling_factor", 0.18215))
+        return float(self.part_source("vae").configs["vae"].get("scaling_factor", 0.18215))
 
-    def load(self, *parts: str) -> None:
-        """Bring parts into memory and onto the device; those already there stay."""
+    def load(self, *parts: str, as_stored: bool = False) -> None:
+        """Bring parts into memory and onto the device; those already there stay.
+
+        `as_stored` keeps the file's precision, for parts that settle() brings into theirs. Otherwise the VAE, whose
+        range fp16 does not hold, comes in 32 bits, and the others in `frozen`.
+        """
         for part in parts:
             if part == "tokenizer" and self.tokenizer is None:
                 self.tokenizer = _tokenizer(self.source)
             elif part != "tokenizer" and getattr(self, part) is None:
-                source = self.vae_source if part == "vae" and self.vae_source else self.source
-                module: Any = load_part(source, part)
+                dtype = None if as_stored else torch.float32 if part == "vae" else self.frozen
+                module: Any = load_part(self.part_source(part), part, dtype)
                 if part == "vae":
-                    self.vae_fingerprint = fingerprint(module)
-                setattr(self, part, module.to(self.device, memory_format=layout(self.device)))
+                    self.vae_fingerprint = fingerprint(module) + ("-tiled" if self.tiling else "")
+                    if self.tiling:
+                        module.enable_tiling()
+                setattr(self, part, module.to(self.device, memory_format=self.layout))
 
     def drop(self, *parts: str) -> None:
         """Free parts' memory."""
@@ -147,8 +197,15 @@ def pick_device(wish: str) -> torch.device:
     return torch.device("cpu")
 
 
-def pick_precision(wish: str, device: torch.device) -> str:
-    """One of bf16, fp16, fp32 for a setting; auto takes what the hardware is fast at. UserError where impossible."""
+def pick_precision(wish: str, device: torch.device, weights: str = "fp32") -> str:
+    """One of bf16, fp16, fp32 for a setting; auto takes what the hardware is fast at. UserError where impossible.
+
+    Trained weights that are kept in bf16 want bf16 arithmetic.
+    """
+    if weights == "bf16":
+        if wish not in ("auto", "bf16"):
+            raise UserError(BF16_WEIGHTS)
+        wish = "bf16"
     if device.type == "cuda":
         modern = torch.cuda.get_device_capability()[0] >= 8
         if wish == "bf16" and not torch.cuda.is_bf16_supported():
@@ -168,19 +225,6 @@ def cpu_is_fast_at_bf16() -> bool:
     return False
 
 
-def layout(device: torch.device) -> torch.memory_format:
-    """The memory layout of pictures and convolutions that a device is fastest with.
-
-    Tensor cores want channels last; on a CPU in bf16 the plain layout is faster.
-    """
-    return torch.channels_last if device.type == "cuda" else torch.contiguous_format
-
-
-def arrange(pictures: torch.Tensor) -> torch.Tensor:
-    """A batch (b, c, h, w) in the layout of its device."""
-    return pictures.contiguous(memory_format=layout(pictures.device))
-
-
 def autocast(device: torch.device, precision: str) -> contextlib.AbstractContextManager[Any]:
     """The context in which forward passes run in a precision."""
     if precision == "fp32":
@@ -192,7 +236,8 @@ def open_models(settings: Settings, device: torch.device) -> Models:
     """The base model of the settings, nothing loaded yet."""
     source = open_model(resolve(settings.model.base), settings.model.family)
     vae_source = open_vae(settings.model.vae, source) if settings.model.vae else None
-    return Models(source, device, vae_source)
+    hardware = settings.hardware
+    return Models(source, device, vae_source, tiling=hardware.vae_tiling, channels_last=hardware.channels_last)
 
 
 def open_vae(text: str, base: ModelSource) -> ModelSource:

@@ -11,6 +11,7 @@ from core import events as ev
 from core.engine.control import Control
 from core.engine.models import Models, autocast
 from core.engine.noise import NoiseSchedule
+from core.engine.objective import scheduler_config
 from core.engine.prepare import Prepared
 from core.engine.sample import Drawing
 from core.engine.stable_loss import StableLoss
@@ -39,7 +40,8 @@ class Observer:
         self._models = models
         self._precision = precision
         self._texts = texts
-        schedule = NoiseSchedule.from_config(models.source.configs["scheduler"], models.device)
+        self._scheduler = scheduler_config(settings, models.source.configs["scheduler"])
+        schedule = NoiseSchedule.from_config(self._scheduler, models.device)
         page = settings.validation
         self._ruler = StableLoss(schedule, page.seed, page.timestep_buckets, page.repeats, batch=16)
 
@@ -48,11 +50,15 @@ class Observer:
         if self._texts is not None:
             return self._texts.get(captions)
         with torch.no_grad():
-            return encode(self._models, captions, self._precision)
+            return encode(self._models, captions, self._precision, self._settings.model.clip_skip)
 
-    def _predict(self, noisy: torch.Tensor, timesteps: torch.Tensor, states: Conditioning) -> torch.Tensor:
+    def _predict(
+        self, noisy: torch.Tensor, timesteps: torch.Tensor, states: Conditioning, sizes: torch.Tensor
+    ) -> torch.Tensor:
+        arguments = self._models.family.unet_arguments(states, sizes)
         with autocast(self._models.device, self._precision):
-            predicted: torch.Tensor = self._models.unet(noisy, timesteps, **states, return_dict=False)[0]
+            noisy = self._models.arrange(noisy)
+            predicted: torch.Tensor = self._models.unet(noisy, timesteps, **arguments, return_dict=False)[0]
         return predicted
 
     def measure(self, step: int) -> Iterator[ev.Event]:
@@ -79,7 +85,9 @@ class Observer:
             yield ev.Message(level="warning", text="There is no sample prompt in the settings.", step=step)
             return
         self._models.load("vae")
-        drawing = Drawing(self._models, self._text_states, self._precision, control.should_stop)
+        drawing = Drawing(
+            self._models, self._text_states, self._precision, control.should_stop, scheduler=self._scheduler
+        )
         yield ev.Progress(phase="sample", done=0, total=len(requests))
         try:
             for index, image in drawing.draw(requests, batch=8):

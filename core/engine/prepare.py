@@ -18,6 +18,7 @@ from core.data.index import Index, index_path
 from core.engine.cache import encode_missing
 from core.engine.control import Control
 from core.engine.latent_store import LatentStore, entry_key
+from core.engine.loader import sizes
 from core.engine.models import Models
 from core.engine.stable_loss import Probe
 from core.errors import Stopped, UserError
@@ -47,6 +48,7 @@ class Prepared:
                 self.store.get(entry_key(item.content_hash, item.fit)).float() * scale,
                 first(item.captions, settings.data),
                 item.content_hash,
+                sizes(item),
             )
             for item in items
         ]

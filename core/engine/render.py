@@ -16,8 +16,8 @@ from core import events as ev
 from core.engine.checkpoint import file_hash
 from core.engine.control import Control
 from core.engine.lora_files import is_lora, merged
-from core.engine.model_files import open_model
-from core.engine.models import Models, layout, pick_device, pick_precision
+from core.engine.model_files import CONFIG_KEY, open_model
+from core.engine.models import DTYPES, Models, pick_device, pick_precision
 from core.engine.safe_files import read_header, read_tensors
 from core.engine.sample import Drawing
 from core.engine.text_states import TextStates
@@ -30,61 +30,66 @@ from core.paths import resolve
 from core.runs import Run
 
 State = dict[str, torch.Tensor]
-_PARTS = ("unet", "text_encoder")
 
 
 class Swapper:
     """Puts the weights of one checkpoint after the other into the same modules.
 
     The base model's weights stay in memory; a LoRA is added to them, a whole model replaces them.
+
+    Attributes:
+        scheduler: The scheduler config of what is shown: a run may have taught its model another prediction.
     """
 
     def __init__(self, models: Models) -> None:
         self._models = models
-        self._base: dict[str, State] = {p: dict(getattr(models, p).state_dict()) for p in _PARTS}
+        self._parts = ("unet", *models.text_parts)
+        self._base: dict[str, State] = {p: dict(getattr(models, p).state_dict()) for p in self._parts}
         self._present = ""
+        self.scheduler: dict[str, Any] = models.source.configs["scheduler"]
 
     def show(self, checkpoint: str) -> bool:
         """Make the models those of a checkpoint ("" is the base); True when the text encoder changed."""
         if checkpoint == self._present:
             return False
-        weights = self._weights(Path(checkpoint)) if checkpoint else {}
+        own = self._models.source.configs["scheduler"]
+        weights, scheduler = self._weights(Path(checkpoint)) if checkpoint else ({}, own)
         changed_text = False
-        for part in _PARTS:
+        for part in self._parts:
             state = {**self._base[part], **weights.get(part, {})}
             module = getattr(self._models, part)
             old = module.state_dict()
-            if part == "text_encoder":
-                changed_text = any(not torch.equal(state[name].to(old[name]), old[name]) for name in old)
+            if part != "unet":
+                changed_text |= any(not torch.equal(state[name].to(old[name]), old[name]) for name in old)
             state = {name: tensor.to(old[name]) for name, tensor in state.items()}
             module.load_state_dict(state, assign=True)
             if part == "unet":
-                module.to(memory_format=layout(self._models.device))
-        self._present = checkpoint
+                module.to(memory_format=self._models.layout)
+        self._present, self.scheduler = checkpoint, scheduler
         return changed_text
 
-    def _weights(self, path: Path) -> dict[str, State]:
-        """Tensors of a checkpoint by part, under the modules' names; UserError when it is gone or does not fit."""
+    def _weights(self, path: Path) -> tuple[dict[str, State], dict[str, Any]]:
+        """Tensors of a checkpoint by part, under the modules' names, and its scheduler config.
+
+        Raises UserError when it is gone or does not fit.
+        """
         if not path.exists():
             raise UserError(f"The checkpoint {path} does not exist any more; its cells are left out.")
-        family = self._models.family
         if path.is_file():
-            keys, _ = read_header(path)
+            keys, metadata = read_header(path)
             if is_lora(keys):
                 lora = read_tensors(path)
-                return {
-                    part: merged(
-                        getattr(self._models, part),
-                        self._base[part],
-                        lora,
-                        family.LORA_PREFIXES[part],
-                        part == "text_encoder",
-                    )
-                    for part in _PARTS
+                weights = {
+                    part: merged(getattr(self._models, part), self._base[part], lora, self._models.source, part)
+                    for part in self._parts
                 }
+                # Ours say what they were trained with; others are for the base model as it is.
+                ours = json.loads(metadata.get(CONFIG_KEY, "{}"))
+                return weights, ours.get("scheduler", self._models.source.configs["scheduler"])
         source = open_model(path)
-        shapes = {p: {name: tuple(t.shape) for name, t in self._base[p].items()} for p in _PARTS}
-        return {part: source.read(part, list(shapes[part]), shapes[part]) for part in _PARTS}
+        shapes = {p: {name: tuple(t.shape) for name, t in self._base[p].items()} for p in self._parts}
+        weights = {part: source.read(part, list(shapes[part]), shapes[part]) for part in self._parts}
+        return weights, source.configs["scheduler"]
 
 
 class Renderer:
@@ -96,8 +101,8 @@ class Renderer:
         source = open_model(resolve(plan.base))
         device = pick_device("auto")
         precision = pick_precision("auto", device)
-        self._models = Models(source, device)
-        self._models.load("unet", "text_encoder", "tokenizer", "vae")
+        self._models = Models(source, device, frozen=DTYPES[precision])
+        self._models.load("unet", *self._models.text_parts, "tokenizer", "vae")
         self._swapper = Swapper(self._models)
         self._texts = TextStates(self._models, precision)
         self._control = control
@@ -117,7 +122,13 @@ class Renderer:
             except UserError as error:
                 yield error
                 continue
-            drawing = Drawing(self._models, self._texts.get, self._precision, self._control.should_stop)
+            drawing = Drawing(
+                self._models,
+                self._texts.get,
+                self._precision,
+                self._control.should_stop,
+                scheduler=self._swapper.scheduler,
+            )
             for index, image in drawing.draw(cells, self._batch):
                 yield cells[index], image
 

@@ -14,6 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
 from core import atomic
+from core.engine.pickles import is_pickle, read_pickle
 from core.errors import UserError
 
 #: A header larger than this is damage or an attack (the format's own limit).
@@ -27,7 +28,9 @@ def raw_bytes(tensor: torch.Tensor) -> memoryview:
 
 
 def read_header(path: Path) -> tuple[list[str], dict[str, str]]:
-    """(names of the tensors, metadata) of a file; UserError when it is no whole .safetensors file."""
+    """(names of the tensors, metadata) of a file; UserError when it is no whole .safetensors file (or safe pickle)."""
+    if is_pickle(path):
+        return list(read_pickle(path)), {}
     try:
         with path.open("rb") as file:
             length = struct.unpack("<Q", file.read(8))[0]
@@ -49,6 +52,8 @@ def read_header(path: Path) -> tuple[list[str], dict[str, str]]:
 
 def read_tensors(path: Path) -> dict[str, torch.Tensor]:
     """All tensors of a file, on the CPU; UserError when it cannot be read."""
+    if is_pickle(path):
+        return read_pickle(path)
     read_header(path)
     try:
         return load_file(str(path))
@@ -58,6 +63,9 @@ def read_tensors(path: Path) -> dict[str, torch.Tensor]:
 
 def read_some(path: Path, names: list[str]) -> dict[str, torch.Tensor]:
     """Some tensors of a file, on the CPU, without reading the others."""
+    if is_pickle(path):
+        every = read_pickle(path)
+        return {name: every[name] for name in names}
     try:
         with safe_open(str(path), "pt") as file:
             return {name: file.get_tensor(name) for name in names}

@@ -12,14 +12,17 @@ import torch
 from core import __version__
 from core import events as ev
 from core.data.captions import first, variants
-from core.engine import checkpoint, state
+from core.engine import state
 from core.engine.control import Control
 from core.engine.distributed import broadcast_flags, is_launched, make_accelerator
-from core.engine.loader import Loader
-from core.engine.models import Models, open_models, pick_device, pick_precision
+from core.engine.guard import PATIENCE, Guard, advice
+from core.engine.loader import Batch, Loader
+from core.engine.models import DTYPES, Models, open_models, pick_device, pick_precision
 from core.engine.noise import seed_of
+from core.engine.objective import draw_plan
 from core.engine.observer import Observer
 from core.engine.prepare import Prepared, cache_latents, gather, index_folders
+from core.engine.saver import Saver
 from core.engine.trainer import StepResult, Trainer
 from core.errors import Stopped, UserError
 from core.outlook import total_steps
@@ -47,13 +50,17 @@ class Session:
         self._began = time.monotonic()
         self._paused_seconds = 0.0
         self._saved_step = -1
+        self._rate_scale = 1.0
+        self._returns = 0
+        self._guard = Guard(settings.training.spike_factor)
         device = pick_device(settings.hardware.device)
         if not is_launched():
             # Sums depend on the number of threads: a resume, wherever it is started, keeps that of the beginning.
             torch.set_num_threads(int(run.keep_fact("threads", torch.get_num_threads())))
-        self.precision = pick_precision(settings.training.precision, device)
+        self.precision = pick_precision(settings.training.precision, device, settings.training.weights_precision)
         self.accelerator = make_accelerator(device, self.precision)
         self.models: Models = open_models(settings, self.accelerator.device)
+        self.models.frozen = DTYPES[self.precision]
 
     @property
     def seconds(self) -> float:
@@ -94,18 +101,25 @@ class Session:
         yield ev.Progress(phase="load", done=0, total=1)
         if not settings.sample.prompts:
             self.models.drop("vae")
-        self.models.load("unet", "tokenizer")
-        if settings.training.text_encoder_learning_rate > 0:
-            self.models.load("text_encoder")
+        self.models.load("unet", "tokenizer", as_stored=True)
+        if self.models.trains_text(settings):
+            self.models.load(*self.models.text_parts, as_stored=True)
         self.trainer = Trainer(self.models, settings, self.accelerator, self.precision)
         processes = self.accelerator.num_processes
         self.loader = Loader(
-            data.train, store, settings, self.models.scaling_factor, self.accelerator.process_index, processes
+            data.train,
+            store,
+            settings,
+            self.models.scaling_factor,
+            draw_plan(settings, self.models.source.configs["scheduler"]),
+            self.accelerator.process_index,
+            processes,
         )
         self.total = self._total_steps()
         self.observer = Observer(self.run, settings, self.models, data, self.precision, self.trainer.texts)
+        self._saver = Saver(self.run, settings, self.models, self.trainer)
         self._prepare_texts(data)
-        yield from self._resume(data)
+        yield from self._resume()
         yield self._started(data)
 
     def _prepare_texts(self, data: Prepared) -> None:
@@ -145,7 +159,7 @@ class Session:
             version=__version__,
         )
 
-    def _resume(self, data: Prepared) -> Iterator[ev.Event]:
+    def _resume(self) -> Iterator[ev.Event]:
         """Go back to the newest state that can be read, if there is one."""
         for saved in reversed(self.run.states()):
             try:
@@ -154,11 +168,18 @@ class Session:
                 yield ev.Message(level="warning", text=str(error))
                 continue
             self.trainer.load_weights(weights)
-            self.trainer.load_optimizer_state(optimizer)
+            if facts.get("optimizer", self.settings.training.optimizer) == self.settings.training.optimizer:
+                self.trainer.load_optimizer_state(optimizer)
+            else:
+                text = f"The optimizer was {facts['optimizer']} before; the new one begins without memory of the past."
+                yield ev.Message(level="warning", text=text, step=int(facts["step"]))
             self.step, self.images = int(facts["step"]), int(facts["images"])
             self._seconds_before, self._began = float(facts["seconds"]), time.monotonic()
             self._saved_step = self.step
-            if facts["data"] != data.fingerprint:
+            self._rate_scale = float(facts.get("rate_scale", 1.0))
+            self._guard.typical = float(facts.get("typical_norm", 0.0))
+            self._saver.losses = {int(step): float(loss) for step, loss in facts.get("losses", [])}
+            if facts["data"] != self.observer.data.fingerprint:
                 text = "The training pictures changed since the run was saved; from here on their order is another one."
                 yield ev.Message(level="warning", text=text, step=self.step)
             return
@@ -167,26 +188,64 @@ class Session:
         """The loop over steps, with all that is due between them."""
         if self.step == 0:
             yield from self._observe()
-        accumulation = self.settings.training.accumulation
-        stream = self.loader.stream(self.step * accumulation)
+        while self.step < self.total:
+            with contextlib.closing(self.loader.stream(self.step * self.settings.training.accumulation)) as stream:
+                yield from self._train_on(stream)
+        yield from self._save()
+        yield ev.Ended(state="finished", step=self.step)
+
+    def _train_on(self, stream: Iterator[Batch]) -> Iterator[ev.Event]:
+        """Steps until the end, or until a bad one sends the run back to where the stream must begin anew."""
         while self.step < self.total:
             yield from self._serve_commands()
             if self.control.stopping:
                 yield from self._save()
                 raise Stopped
             began = time.monotonic()
-            batches = [next(stream) for _ in range(accumulation)]
-            factor = self.trainer.rate_factor(self.step + 1, self.total)
-            torch.manual_seed(
-                seed_of("dropout", self.settings.training.seed, self.step, self.accelerator.process_index)
-            )
-            result = self.trainer.step(batches, factor)
-            self.step += 1
-            self.images += result.images
-            yield self._step_event(result, began)
+            result = self._step([next(stream) for _ in range(self.settings.training.accumulation)])
+            event = self._step_event(result, began)
+            yield event
+            complaint = self._guard.complaint(event.loss, event.grad_norm)
+            self._guard.note(event.grad_norm, complaint)
+            if complaint and result.moved:
+                yield from self._go_back(complaint)
+                return
+            if complaint:
+                yield self._skipped(complaint)
             yield from self._after_step()
-        yield from self._save()
-        yield ev.Ended(state="finished", step=self.step)
+
+    def _step(self, batches: list[Batch]) -> StepResult:
+        """One step, counted; what chance decides in it depends on its number only."""
+        factor = self.trainer.rate_factor(self.step + 1, self.total) * self._rate_scale
+        torch.manual_seed(seed_of("dropout", self.settings.training.seed, self.step, self.accelerator.process_index))
+        self.step += 1
+        result = self.trainer.step(
+            self.step, batches, factor, lambda loss, norm: bool(self._guard.complaint(loss, norm))
+        )
+        self.images += result.images
+        return result
+
+    def _skipped(self, complaint: str) -> ev.Message:
+        """Tell of a step whose gradient was thrown away; UserError after too many in a row."""
+        if self._guard.bad >= PATIENCE:
+            raise UserError(advice(f"{complaint}, {PATIENCE} times in a row", self.step, self._last_saved()))
+        return ev.Message(level="warning", text=f"Step {self.step:,} was skipped: {complaint}.", step=self.step)
+
+    def _last_saved(self) -> int:
+        """Step of the newest training state, 0 for none."""
+        return max((saved.step for saved in self.run.states()), default=0)
+
+    def _go_back(self, complaint: str) -> Iterator[ev.Event]:
+        """After a step that broke the weights: back to the last state with half the rate, or UserError."""
+        at, saved = self.step, self._last_saved()
+        self._returns += 1
+        if self.settings.training.on_nan != "go back" or not saved or self._returns > PATIENCE:
+            raise UserError(advice(complaint, at, saved))
+        scale = self._rate_scale / 2
+        yield from self._resume()
+        self._rate_scale = scale
+        text = f"At step {at:,} {complaint}: back to step {self.step:,} with {scale:.3g} of the learning rate."
+        yield ev.Message(level="warning", text=text, step=self.step)
 
     def _step_event(self, result: StepResult, began: float) -> ev.Step:
         """The step as an event; waits for the GPU, so that the time is the step's own."""
@@ -206,7 +265,7 @@ class Session:
     def _after_step(self) -> Iterator[ev.Event]:
         """Measure, sample and save where it is due."""
         yield from self._observe()
-        if self._save_is_due():
+        if self._saver.is_due(self.step, self.total, self.loader.order.batches_per_epoch):
             yield from self._save()
 
     def _observe(self) -> Iterator[ev.Event]:
@@ -217,22 +276,19 @@ class Session:
         if not (measure or sample):
             return
         if self.is_main:
-            with _evaluating(self.trainer.denoiser):
+            with _evaluating(self.trainer.denoiser), self.trainer.shown():
                 if measure:
-                    yield from self.observer.measure(self.step)
+                    yield from self._measure()
                 if sample:
                     yield from self.observer.sample(self.step, self.control)
         self.accelerator.wait_for_everyone()
 
-    def _save_is_due(self) -> bool:
-        output = self.settings.output
-        if self.step < self.total and output.save_every_steps and self.step % output.save_every_steps == 0:
-            return True
-        if not output.save_every_epochs or self.step >= self.total:
-            return False
-        per_epoch = self.loader.order.batches_per_epoch * output.save_every_epochs
-        accumulation = self.settings.training.accumulation
-        return self.step * accumulation // per_epoch > (self.step - 1) * accumulation // per_epoch
+    def _measure(self) -> Iterator[ev.Event]:
+        """The stable loss; what it says of the held-out pictures decides which checkpoints are the best."""
+        for event in self.observer.measure(self.step):
+            if isinstance(event, ev.Evaluated) and event.split == "validation":
+                self._saver.losses[self.step] = event.loss
+            yield event
 
     def _serve_commands(self) -> Iterator[ev.Event]:
         """Pause, save and sample as asked; every rank hears what rank 0 hears."""
@@ -245,7 +301,7 @@ class Session:
         if self.control.sample:
             self.control.sample = False
             if self.is_main:
-                with _evaluating(self.trainer.denoiser):
+                with _evaluating(self.trainer.denoiser), self.trainer.shown():
                     yield from self.observer.sample(self.step, self.control)
             self.accelerator.wait_for_everyone()
 
@@ -270,7 +326,6 @@ class Session:
         if self._saved_step == self.step or self.step == 0:
             return
         if self.is_main:
-            yield ev.Progress(phase="save", done=0, total=2)
             epoch = self.step * self.settings.training.accumulation / self.loader.order.batches_per_epoch
             facts: dict[str, Any] = {
                 "step": self.step,
@@ -280,14 +335,11 @@ class Session:
                 "seconds": self.seconds,
                 "kwh": self.kwh,
                 "data": self.observer.data.fingerprint,
+                "optimizer": self.settings.training.optimizer,
+                "rate_scale": self._rate_scale,
+                "typical_norm": self._guard.typical,
             }
-            path = self.run.checkpoint_path(self.step)
-            size = checkpoint.save(path, self.models, self.settings, list(self.trainer.groups), facts)
-            yield ev.Checkpoint(step=self.step, path=path.relative_to(self.run.path).as_posix(), bytes=size)
-            folder = self.run.states_path / f"step{self.step:08d}"
-            state.save(folder, self.trainer.trained_weights(), self.trainer.optimizer_state(), facts)
-            self.run.prune_states(self.settings.output.keep_states)
-            yield ev.StateSaved(step=self.step, path=folder.relative_to(self.run.path).as_posix())
+            yield from self._saver.save(self.step, facts)
         self._saved_step = self.step
         self.accelerator.wait_for_everyone()
 

@@ -13,21 +13,21 @@ from dataclasses import dataclass
 
 import torch
 
-from core.engine.models import arrange
 from core.engine.noise import NoiseSchedule, generator
 from core.engine.text_states import Conditioning
 
-#: (noisy latents, timesteps, conditioning) -> predicted noise
-Predict = Callable[[torch.Tensor, torch.Tensor, Conditioning], torch.Tensor]
+#: (noisy latents, timesteps, conditioning, sizes (b, 6)) -> prediction
+Predict = Callable[[torch.Tensor, torch.Tensor, Conditioning, torch.Tensor], torch.Tensor]
 
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """A picture that is measured: scaled latent (4, h, w), its caption, and the hash that its draws come from."""
+    """A picture that is measured: scaled latent (4, h, w), caption, the hash that its draws come from, SDXL's sizes."""
 
     latent: torch.Tensor
     caption: str
     key: str
+    sizes: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ class StableLoss:
         texts: Callable[[list[str]], Conditioning],
         device: torch.device,
     ) -> Measurement:
-        """Mean squared error of the predicted noise over all pictures, buckets and repeats; sums in 64 bits."""
+        """Mean squared error of the prediction (noise or v) over all pictures, buckets and repeats; sums in 64 bits."""
         groups: dict[torch.Size, list[tuple[Probe, int, int]]] = defaultdict(list)
         for probe in probes:
             for bucket in range(self.timestep_buckets):
@@ -94,8 +94,10 @@ class StableLoss:
         latents = torch.stack([use[0].latent for use in uses]).to(device)
         noise = torch.stack([noise for noise, _ in draws]).to(device)
         timesteps = torch.tensor([timestep for _, timestep in draws], device=device)
-        noisy = arrange(self.schedule.add_noise(latents, noise, timesteps))
-        predicted = predict(noisy, timesteps, texts([use[0].caption for use in uses]))
-        errors = (predicted.float() - noise).square().mean(dim=(1, 2, 3)).double().cpu()
+        noisy = self.schedule.add_noise(latents, noise, timesteps)
+        sizes = torch.tensor([use[0].sizes for use in uses], dtype=torch.float32, device=device)
+        predicted = predict(noisy, timesteps, texts([use[0].caption for use in uses]), sizes)
+        target = self.schedule.target(latents, noise, timesteps)
+        errors = (predicted.float() - target).square().mean(dim=(1, 2, 3)).double().cpu()
         for (_, bucket, _), error in zip(uses, errors, strict=True):
             sums[bucket] += error

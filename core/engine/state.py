@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from core import atomic
 from core.engine.safe_files import disk_error
+from core.engine.tensor_writer import Entry, write_entries
 from core.errors import UserError
 
 #: Format of a state folder; raised when its layout changes.
@@ -56,17 +57,13 @@ def save(folder: Path, weights: dict[str, torch.Tensor], optimizer: dict[str, An
     plain = flatten(optimizer, tensors)
     try:
         with atomic.replacing_folder(folder) as temporary:
-            save_file({k: v.detach().cpu().contiguous() for k, v in weights.items()}, temporary / "weights.safetensors")
-            whole = {k: v.cpu().contiguous().clone() for k, v in tensors.items()}
-            save_file(whole, temporary / "optimizer.safetensors")
+            for name, group in (("weights", weights), ("optimizer", tensors)):
+                entries = {key: Entry.of(tensor) for key, tensor in group.items()}
+                write_entries(temporary / f"{name}.safetensors", entries, {})
             text = json.dumps({"format": STATE_FORMAT, "facts": facts, "optimizer": plain})
             (temporary / "state.json").write_text(text, encoding="utf-8")
     except OSError as error:
         raise disk_error(folder, error) from error
-    except Exception as error:
-        if "No space left" in str(error):
-            raise disk_error(folder, error) from error
-        raise
 
 
 def load(folder: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any], dict[str, Any]]:

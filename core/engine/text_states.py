@@ -19,9 +19,10 @@ class TextStates:
     `limit_bytes` is the memory for kept states; the least recently used ones give way.
     """
 
-    def __init__(self, models: Models, precision: str, limit_bytes: int = 512 << 20) -> None:
+    def __init__(self, models: Models, precision: str, clip_skip: int = 1, limit_bytes: int = 512 << 20) -> None:
         self._models = models
         self._precision = precision
+        self._clip_skip = clip_skip
         self._limit = limit_bytes
         self._kept: OrderedDict[str, Conditioning] = OrderedDict()
         self._bytes = 0
@@ -36,7 +37,7 @@ class TextStates:
             return
         for start in range(0, len(texts), 32):
             self.get(texts[start : start + 32])
-        self._models.drop("text_encoder")
+        self._models.drop(*self._models.text_parts)
 
     def get(self, captions: list[str]) -> Conditioning:
         """Conditioning of a batch of captions, on the models' device."""
@@ -64,11 +65,12 @@ class TextStates:
     @torch.no_grad()
     def _encode(self, captions: list[str]) -> list[Conditioning]:
         """States of new captions; on a CPU one by one, so that a state does not depend on who was beside it."""
-        self._models.load("text_encoder", "tokenizer")
+        self._models.load(*self._models.text_parts, "tokenizer")
         together = len(captions) if self._models.device.type != "cpu" else 1
         found = []
         for start in range(0, len(captions), together):
-            found += split(encode(self._models, captions[start : start + together], self._precision))
+            batch = captions[start : start + together]
+            found += split(encode(self._models, batch, self._precision, self._clip_skip))
         return found
 
 
@@ -76,11 +78,11 @@ def _size(state: Conditioning) -> int:
     return sum(tensor.numel() * tensor.element_size() for tensor in state.values())
 
 
-def encode(models: Models, captions: list[str], precision: str) -> Conditioning:
-    """Conditioning of captions by the present text encoder, with gradients where it is trained."""
+def encode(models: Models, captions: list[str], precision: str, clip_skip: int = 1) -> Conditioning:
+    """Conditioning of captions by the present text encoders, with gradients where they are trained."""
     tokens = models.family.tokenize(models, captions).to(models.device)
     with autocast(models.device, precision):
-        states: Any = models.family.encode_tokens(models.text_encoder, tokens)
+        states: Any = models.family.encode_tokens(models.text_encoders, tokens, clip_skip)
     return {name: tensor.float() for name, tensor in states.items()}
 
 

@@ -9,34 +9,49 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
+from torch._dynamo.exc import TorchDynamoException
 
 from core import registry
 from core.checks import FUSED_ALONE, FUSED_FP16
 from core.engine.attention import set_attention
+from core.engine.ema import Ema, shown
 from core.engine.fused_backward import FusedBackward
 from core.engine.loader import Batch
-from core.engine.models import Models, arrange
-from core.engine.noise import NoiseSchedule
+from core.engine.models import Models
+from core.engine.objective import Objective
 from core.engine.text_states import Conditioning, TextStates
+from core.engine.weights import Mover, bundles, restore_precision, settle
 from core.errors import UserError
+from core.outlook import effective_rates
 from core.settings import Settings
+
+#: (loss, gradient's length) -> whether the weights must not move by it.
+Refuse = Callable[[float, float], bool]
 
 
 class Denoiser(torch.nn.Module):
-    """UNet, and the text encoder when it is trained, as one module, so that DDP sees one forward and one backward."""
+    """UNet, and the text encoders when one is trained, as one module, so that DDP sees one forward and one backward."""
 
-    def __init__(self, models: Models, with_text: bool) -> None:
+    def __init__(self, models: Models, with_text: bool, clip_skip: int) -> None:
         super().__init__()
         self.unet = models.unet
-        self.text_encoder = models.text_encoder if with_text else None
-        self._encode = models.family.encode_tokens
+        self.text_encoders = torch.nn.ModuleDict(models.text_encoders if with_text else {})
+        self._family = models.family
+        self._clip_skip = clip_skip
 
     def forward(
-        self, noisy: torch.Tensor, timesteps: torch.Tensor, states: Conditioning | None, tokens: torch.Tensor | None
+        self,
+        noisy: torch.Tensor,
+        timesteps: torch.Tensor,
+        states: Conditioning | None,
+        tokens: torch.Tensor | None,
+        sizes: torch.Tensor,
     ) -> torch.Tensor:
-        """The predicted noise (b, 4, h, w) for noisy latents of that shape; conditioning by states or by tokens."""
-        conditioning = states if tokens is None else self._encode(self.text_encoder, tokens)
-        predicted: torch.Tensor = self.unet(noisy, timesteps, **(conditioning or {}), return_dict=False)[0]
+        """The prediction (b, 4, h, w) for noisy latents of that shape; conditioning by states or by tokens."""
+        if tokens is not None:
+            states = self._family.encode_tokens(self.text_encoders, tokens, self._clip_skip)
+        arguments = self._family.unet_arguments(states or {}, sizes)
+        predicted: torch.Tensor = self.unet(noisy, timesteps, **arguments, return_dict=False)[0]
         return predicted
 
 
@@ -48,12 +63,14 @@ class StepResult:
         loss: Mean training loss over the effective batch, as if unweighted by padding; scalar.
         grad_norm: Length of the gradient before clipping; scalar.
         images: Pictures of the step over all processes.
+        moved: Whether the weights moved; not when the gradient was refused.
     """
 
     loss: torch.Tensor
     grad_norm: torch.Tensor
     images: int
     rates: dict[str, float]
+    moved: bool = True
 
 
 class Trainer:
@@ -61,7 +78,7 @@ class Trainer:
 
     Attributes:
         groups: Trained parameters by part ("unet", "text_encoder").
-        texts: Conditioning by the frozen text encoder; None when it is trained.
+        texts: Conditioning by the frozen text encoders; None when one of them is trained.
     """
 
     def __init__(self, models: Models, settings: Settings, accelerator: Accelerator, precision: str) -> None:
@@ -72,34 +89,53 @@ class Trainer:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(settings.training.seed)
             self.groups: dict[str, list[torch.nn.Parameter]] = method.attach(models, settings)
+        self._leave_unread()
+        settle(self._modules(), settings.training.weights_precision, precision)
         if settings.training.activation_checkpointing:
             models.unet.enable_gradient_checkpointing()
-            if "text_encoder" in self.groups:
-                models.text_encoder.gradient_checkpointing_enable()
+            for part in self.text_groups:
+                getattr(models, part).gradient_checkpointing_enable()
         set_attention(models, settings.hardware.attention, precision)
-        self._base_rates = {
-            "unet": settings.training.learning_rate,
-            "text_encoder": settings.training.text_encoder_learning_rate,
-        }
-        self.texts = None if self.trains_text else TextStates(models, precision)
-        self._schedule = NoiseSchedule.from_config(models.source.configs["scheduler"], models.device)
-        self._weighting = registry.component("weightings", settings.loss.weighting)
-        self._weighting_options = getattr(settings, settings.loss.weighting, None)
-        self._lr_factor: Callable[[float], float] = registry.component("schedules", settings.training.schedule).factor
+        self._base_rates = effective_rates(settings)
+        self.texts = None if self.text_groups else TextStates(models, precision, settings.model.clip_skip)
+        self._objective = Objective.from_settings(settings, models.source.configs["scheduler"], models.device)
+        self._schedule, self._schedule_options = registry.chosen("schedules", settings)
         self._make_optimizer()
 
+    def _modules(self) -> list[torch.nn.Module]:
+        """The modules that a step runs through."""
+        return [self.models.unet, *(self.models.text_encoders.values() if self.text_groups else ())]
+
+    def _leave_unread(self) -> None:
+        """Freeze text encoder weights that the UNet never reads: they get no gradient, and DDP would wait for one."""
+        models = self.models
+        for part in self.text_groups:
+            config, skip = models.source.configs[part], self.settings.model.clip_skip
+            beginnings = models.family.unread(part, config, skip)
+            for name, parameter in getattr(models, part).named_parameters():
+                if beginnings and name.removeprefix("text_model.").startswith(beginnings):
+                    parameter.requires_grad_(False)
+            self.groups[part] = [parameter for parameter in self.groups[part] if parameter.requires_grad]
+
     @property
-    def trains_text(self) -> bool:
-        """Whether the text encoder is trained."""
-        return "text_encoder" in self.groups
+    def text_groups(self) -> list[str]:
+        """The text encoders that are trained."""
+        return [part for part in self.groups if part in self.models.text_parts]
 
     def _make_optimizer(self) -> None:
-        name = self.settings.training.optimizer
+        training = self.settings.training
+        component, options = registry.chosen("optimizers", self.settings)
         groups = [{"params": p, "lr": self._base_rates[n], "name": n} for n, p in self.groups.items()]
-        optimizer = registry.component("optimizers", name).build(groups, getattr(self.settings, name, None))
-        denoiser = Denoiser(self.models, self.trains_text).train()
+        optimizer = component.build(groups, options)
+        if self.settings.hardware.compile:
+            self.models.unet.compile_repeated_blocks(dynamic=True)
+        denoiser = Denoiser(self.models, bool(self.text_groups), self.settings.model.clip_skip).train()
         self.denoiser, self.optimizer = self.accelerator.prepare(denoiser, optimizer)
-        self._fused = FusedBackward(optimizer) if self._may_fuse() else None
+        self._mover = Mover(optimizer, training.seed, self.settings.hardware.offload_states)
+        self._fused = FusedBackward(optimizer, self._mover) if self._may_fuse() else None
+        self._alone = getattr(component, "FUSED", True)
+        self._bundles = bundles(optimizer)
+        self._ema = Ema(self._parameters, training.ema_decay, training.ema_on_cpu) if training.ema else None
 
     def _may_fuse(self) -> bool:
         """Whether the weights move inside the backward pass; UserError where they are to but cannot."""
@@ -116,15 +152,20 @@ class Trainer:
         warmup = self.settings.training.warmup_steps
         if step <= warmup:
             return step / max(1, warmup)
-        return self._lr_factor((step - 1 - warmup) / max(1, total - warmup))
+        progress = (step - 1 - warmup) / max(1, total - warmup)
+        return float(self._schedule.factor(progress, self._schedule_options))
 
-    def step(self, batches: Sequence[Batch], factor: float) -> StepResult:
-        """One change of the weights from one or more micro-batches (gradient accumulation).
+    def step(
+        self, number: int, batches: Sequence[Batch], factor: float, refuse: Refuse = lambda loss, norm: False
+    ) -> StepResult:
+        """Step `number` (1 is the first): one change of the weights from one or more micro-batches.
 
-        Every picture counts the same, also in batches that are not full. Raises UserError on running out of memory.
+        Every picture counts the same, also in batches that are not full. `refuse` is asked with loss and gradient
+        length before the weights move, where the settings skip bad steps. Raises UserError on running out of memory.
         """
         images = sum(batch.count for batch in batches)
-        rates = self._set_rates(factor)
+        rates = self._set_rates(factor, number)
+        self._mover.begin(number)
         losses = []
         try:
             for number, batch in enumerate(batches):
@@ -134,29 +175,67 @@ class Trainer:
                     loss = self.loss_sum(batch) * (self.accelerator.num_processes / images)
                     self.accelerator.backward(loss)
                 losses.append(loss.detach())
-            norm = self._move_weights()
+            total = self._whole_loss(losses)
+            norm, moved = self._move_weights(total, refuse)
         except torch.OutOfMemoryError as error:
             raise UserError(_memory_advice(self.settings)) from error
+        except TorchDynamoException as error:
+            raise UserError(_compile_advice(error)) from error
+        if self._ema and moved:
+            self._ema.update()
+        return StepResult(total, norm, images, rates, moved)
+
+    def _whole_loss(self, losses: list[torch.Tensor]) -> torch.Tensor:
+        """The step's loss over all micro-batches and processes."""
         total = torch.stack(losses).sum()
         if self.accelerator.num_processes > 1:
             total = self.accelerator.reduce(total, reduction="mean")
-        return StepResult(total, norm, images, rates)
+        return total
 
-    def _set_rates(self, factor: float) -> dict[str, float]:
+    def _set_rates(self, factor: float, step: int) -> dict[str, float]:
+        """Give every group its rate of a step: text encoders have none from the step on where they stop."""
         rates = {}
+        stop = self.settings.training.text_encoder_stop_step
         for group in self.optimizer.param_groups:
-            group["lr"] = self._base_rates[group["name"]] * factor
+            over = bool(stop) and step > stop and group["name"] != "unet"
+            group["lr"] = 0.0 if over else self._base_rates[group["name"]] * factor
             rates[str(group["name"])] = float(group["lr"])
         return rates
 
-    def _move_weights(self) -> torch.Tensor:
-        """After the backward pass: the optimizer's step; the gradient's length before clipping."""
+    def _move_weights(self, loss: torch.Tensor, refuse: Refuse) -> tuple[torch.Tensor, bool]:
+        """After the backward pass: the optimizer's step. Gradient's length before clipping, whether weights moved."""
         if self._fused:
-            return self._fused.finish()
+            return self._fused.finish(), True
         norm = self._clip()
-        self.optimizer.step()
+        if self.settings.training.on_nan == "skip" and refuse(float(loss), float(norm)):
+            self.optimizer.zero_grad(set_to_none=True)
+            return norm, False
+        self._let_rest()
+        if not self._by_mover:
+            self.optimizer.step()
+        elif self._alone:
+            for bundle in self._bundles:
+                self._mover.move(bundle)
+        else:
+            self._mover.move_together(self._parameters)
         self.optimizer.zero_grad(set_to_none=True)
-        return norm
+        return norm, True
+
+    def _let_rest(self) -> None:
+        """Drop the gradients of parts whose rate is 0 while others have one.
+
+        Prodigy would go on by its old momentum, schedule-free towards its average; without a gradient both rest.
+        """
+        groups = self.optimizer.param_groups
+        for group in groups:
+            if not group["lr"] and any(other["lr"] for other in groups):
+                for parameter in group["params"]:
+                    parameter.grad = None
+
+    @property
+    def _by_mover(self) -> bool:
+        """Whether the optimizer needs weights in 32 bits, or its states brought to them."""
+        return self.settings.training.weights_precision == "bf16" or self.settings.hardware.offload_states
 
     def _clip(self) -> torch.Tensor:
         """Length of the gradient before it is shortened to the limit. A CPU looks first whether there is any need."""
@@ -171,16 +250,14 @@ class Trainer:
         return norm.detach()
 
     def loss_sum(self, batch: Batch) -> torch.Tensor:
-        """Sum over a batch's pictures of their mean squared errors, weighted by timestep; padding counts 0."""
+        """Sum over a batch's pictures of their losses, weighted by timestep; padding counts 0."""
         device = self.models.device
         latents, noise = batch.latents.to(device), batch.noise.to(device)
+        added = noise if batch.added is None else batch.added.to(device)
         timesteps = batch.timesteps.to(device)
-        noisy = arrange(self._schedule.add_noise(latents, noise, timesteps))
-        predicted = self.denoiser(noisy, timesteps, *self._condition(batch.captions))
-        per_picture = (predicted.float() - noise).square().mean(dim=(1, 2, 3))
-        weights = self._weighting.weights(self._schedule.snr(timesteps), self._weighting_options)
-        if weights is not None:
-            per_picture = per_picture * weights
+        noisy = self.models.arrange(self._objective.schedule.add_noise(latents, added, timesteps))
+        predicted = self.denoiser(noisy, timesteps, *self._condition(batch.captions), batch.sizes.to(device))
+        per_picture = self._objective.losses(predicted, latents, noise, timesteps)
         total: torch.Tensor = (per_picture * batch.weights.to(device)).sum()
         return total
 
@@ -189,6 +266,15 @@ class Trainer:
         if self.texts is not None:
             return self.texts.get(captions), None
         return None, self.models.family.tokenize(self.models, captions).to(self.models.device)
+
+    def shown(self) -> contextlib.AbstractContextManager[None]:
+        """While inside, the model has the weights that the run shows: its EMA or its optimizer's average, if any."""
+        return shown(self._parameters, self._ema, getattr(self.optimizer, "optimizer", self.optimizer))
+
+    @property
+    def _parameters(self) -> list[torch.nn.Parameter]:
+        """All trained parameters."""
+        return [parameter for group in self.groups.values() for parameter in group]
 
     def trained_weights(self) -> dict[str, torch.Tensor]:
         """Trained weights by "part.number" in full precision; the parameters themselves, not copies."""
@@ -205,28 +291,38 @@ class Trainer:
             tensor.copy_(weights[name])
 
     def optimizer_state(self) -> dict[str, Any]:
-        """State of the optimizer, and of the fp16 loss scaler when there is one."""
+        """State of the optimizer, and of the fp16 loss scaler and the EMA when there are such."""
         scaler = self.accelerator.scaler
-        return {"optimizer": self.optimizer.state_dict(), "scaler": scaler.state_dict() if scaler else {}}
+        return {
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": scaler.state_dict() if scaler else {},
+            "ema": self._ema.state() if self._ema else {},
+        }
 
     def load_optimizer_state(self, state: dict[str, Any]) -> None:
-        """Put a saved optimizer state back.
-
-        The state's tensors get their weight's memory layout again: fused optimizers walk both side by side in memory.
-        """
+        """Put a saved optimizer state back."""
         self.optimizer.load_state_dict(state["optimizer"])
-        for parameter, kept in self.optimizer.state.items():
-            for name, tensor in kept.items():
-                if isinstance(tensor, torch.Tensor) and tensor.shape == parameter.shape:
-                    kept[name] = torch.empty_like(parameter, dtype=tensor.dtype).copy_(tensor)
+        saved = state["optimizer"]["state"]
+        for number, parameter in enumerate(p for group in self.optimizer.param_groups for p in group["params"]):
+            restore_precision(parameter, self.optimizer.state.get(parameter), saved.get(number, {}))
         if self.accelerator.scaler and state.get("scaler"):
             self.accelerator.scaler.load_state_dict(state["scaler"])
+        if self._ema and state.get("ema"):
+            self._ema.load(state["ema"])
+        elif self._ema:
+            self._ema.restart()
 
     def counts(self) -> tuple[int, int]:
         """(trained weights, all weights of the trained parts)."""
         trained = sum(p.numel() for group in self.groups.values() for p in group)
         parts = [getattr(self.models, part) for part in self.groups]
         return trained, sum(p.numel() for part in parts for p in part.parameters())
+
+
+def _compile_advice(error: Exception) -> str:
+    """The sentence for a machine on which torch.compile does not work."""
+    reason = str(error).strip().partition("\n")[0][:200]
+    return f"hardware.compile does not work on this machine ({reason}). Switch it off, then resume the run."
 
 
 def _memory_advice(settings: Settings) -> str:
@@ -238,7 +334,7 @@ def _memory_advice(settings: Settings) -> str:
         remedies.append("lower training.batch_size and raise training.accumulation")
     if settings.training.optimizer != "adamw8bit":
         remedies.append("choose the optimizer adamw8bit")
-    if settings.training.method == "full":
+    if settings.training.method in ("full", "part"):
         remedies.append("choose the method lora")
     remedies.append("lower data.resolution")
     return f"The GPU ran out of memory. {', or '.join(remedies[:3]).capitalize()}; then resume the run."

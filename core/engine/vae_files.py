@@ -7,7 +7,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-from core.engine.model_files import ModelSource, State, as_matrices, check_state, read_folder_part
+from core.engine.model_files import ModelSource, State, check_state, from_file, read_folder_part
 from core.engine.safe_files import read_header, read_some
 
 
@@ -20,11 +20,12 @@ class LoneVae(ModelSource):
         if self.folder:
             return check_state(self.path, read_folder_part(self.path, names), names, shapes)
         prefix = self.family.PREFIXES["vae"]
-        originals = {n: self.family.original_name("vae", n, self.configs["vae"]).removeprefix(prefix) for n in names}
+        places = {n: self.family.place("vae", n, self.configs["vae"]) for n in names}
+        originals = {n: place.name.removeprefix(prefix) for n, place in places.items()}
         found = {n: o if o in self.keys else n for n, o in originals.items() if o in self.keys or n in self.keys}
         raw = read_some(self.path, list(found.values()))
-        state = {n: raw[o] for n, o in found.items()}
-        return check_state(self.path, as_matrices(state, shapes), names, shapes)
+        state = {n: from_file(raw[o], places[n], shapes[n]) for n, o in found.items()}
+        return check_state(self.path, state, names, shapes)
 
 
 def open_lone_vae(path: Path, base: ModelSource) -> ModelSource | None:

@@ -9,6 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from core.families._layout import Place
+
+#: Where the UNet and the VAE are in a single file, in every family.
+UNET_PREFIX = "model.diffusion_model."
+VAE_PREFIX = "first_stage_model."
+
 Config = Mapping[str, Any]
 
 _UNET_RESNET = {
@@ -112,6 +118,17 @@ def _rename_part(name: str, renames: Mapping[str, str]) -> str:
     return name
 
 
-def is_vae_attention_matrix(key: str) -> bool:
-    """Whether the original layout keeps this VAE matrix (O, I) as a 1x1 convolution (O, I, 1, 1)."""
-    return ".attentions." in key and key.endswith((".to_q.weight", ".to_k.weight", ".to_v.weight", ".to_out.0.weight"))
+def unet_place(key: str, config: Config) -> Place:
+    """Place of a tensor of the UNet."""
+    return Place(UNET_PREFIX + unet_name(key, config))
+
+
+def vae_place(key: str, config: Config) -> Place:
+    """Place of a tensor of the VAE; its attention's matrices are 1x1 convolutions in the file."""
+    matrix = (".to_q.weight", ".to_k.weight", ".to_v.weight", ".to_out.0.weight")
+    return Place(VAE_PREFIX + vae_name(key, config), convolution=".attentions." in key and key.endswith(matrix))
+
+
+def clip_place(key: str, prefix: str) -> Place:
+    """Place of a tensor of a CLIP text encoder that the file keeps under transformers' names."""
+    return Place(f"{prefix}text_model.{key.removeprefix('text_model.')}")

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
-from core.families import _ldm
+from core.families import _ldm, _tokens
+from core.families._layout import Place
 
 if TYPE_CHECKING:
     import torch
@@ -18,16 +19,23 @@ ORDER = 10
 
 #: Where each part's tensors are in a single file.
 PREFIXES = {
-    "unet": "model.diffusion_model.",
-    "vae": "first_stage_model.",
+    "unet": _ldm.UNET_PREFIX,
+    "vae": _ldm.VAE_PREFIX,
     "text_encoder": "cond_stage_model.transformer.",
 }
+TEXT_ENCODERS = ("text_encoder",)
 #: Folder below resources/models with the configs for files that bring none.
 CONFIGS = "sd15"
 #: "modelspec.architecture" of checkpoints.
 ARCHITECTURE = "stable-diffusion-v1"
+#: "ss_base_model_version" and "ss_v2" of LoRA files.
+KOHYA_VERSION, KOHYA_V2 = "sd_v1", False
 #: Prefixes of LoRA names for each trained part.
 LORA_PREFIXES = {"unet": "lora_unet_", "text_encoder": "lora_te_"}
+#: Whether LoRA names of the UNet follow the original layout (else diffusers').
+LORA_ORIGINAL_NAMES = False
+#: The class that a diffusers folder's model_index.json names.
+PIPELINE = "StableDiffusionPipeline"
 
 _UNET_KEY = "model.diffusion_model.input_blocks.0.0.weight"
 _TEXT_KEYS = (
@@ -41,25 +49,20 @@ def recognises(keys: Collection[str]) -> bool:
     return _UNET_KEY in keys and any(key in keys for key in _TEXT_KEYS)
 
 
-def recognises_folder(model_index: Mapping[str, Any]) -> bool:
-    """Whether a diffusers folder's model_index.json describes an SD 1.x pipeline (2.x has another text encoder)."""
-    return "text_encoder_2" not in model_index and str(model_index.get("_class_name", "")).startswith("StableDiffusion")
+def recognises_folder(model_index: Mapping[str, Any], text_config: Mapping[str, Any]) -> bool:
+    """Whether a diffusers folder is an SD 1.x pipeline: one text encoder, and OpenAI's CLIP (quick GELU)."""
+    name = str(model_index.get("_class_name", ""))
+    one = "text_encoder_2" not in model_index and name.startswith("StableDiffusionP")
+    return one and text_config.get("hidden_act", "quick_gelu") == "quick_gelu"
 
 
-def original_name(part: str, key: str, config: Mapping[str, Any]) -> str:
-    """Full name in a single file of a tensor of one of our parts."""
+def place(part: str, key: str, config: Mapping[str, Any]) -> Place:
+    """Place in a single file of a tensor of one of our parts; KeyError for one that the layout lacks."""
     if part == "unet":
-        return PREFIXES[part] + _ldm.unet_name(key, config)
+        return _ldm.unet_place(key, config)
     if part == "vae":
-        return PREFIXES[part] + _ldm.vae_name(key, config)
-    return PREFIXES[part] + (key if key.startswith("text_model.") else f"text_model.{key}")
-
-
-def original_shape(part: str, key: str, shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Shape in a single file of a tensor of one of our parts."""
-    if part == "vae" and len(shape) == 2 and _ldm.is_vae_attention_matrix(key):
-        return (*shape, 1, 1)
-    return shape
+        return _ldm.vae_place(key, config)
+    return _ldm.clip_place(key, PREFIXES[part])
 
 
 def legacy_name(name: str) -> str:
@@ -68,19 +71,39 @@ def legacy_name(name: str) -> str:
     return name.replace(marker, "cond_stage_model.transformer.") if name.startswith(marker) else ""
 
 
+def fixed_tensors() -> dict[str, torch.Tensor]:
+    """What a single file holds besides the parts' tensors, for a model that comes from a folder."""
+    import torch
+
+    return {f"{PREFIXES['text_encoder']}text_model.embeddings.position_ids": torch.arange(77).unsqueeze(0)}
+
+
 def tokenize(models: Models, prompts: list[str]) -> torch.Tensor:
     """Token numbers (batch, 77), int64, cut at 77 and padded with the end token as SD 1.5 expects."""
-    tokens = models.tokenizer(
-        prompts,
-        padding="max_length",
-        max_length=models.tokenizer.model_max_length,
-        truncation=True,
-        return_tensors="pt",
-    )
-    ids: torch.Tensor = tokens.input_ids
-    return ids
+    return _tokens.tokenize(models, prompts)
 
 
-def encode_tokens(text_encoder: torch.nn.Module, tokens: torch.Tensor) -> dict[str, torch.Tensor]:
-    """The UNet's conditioning from token numbers: {"encoder_hidden_states": (batch, 77, width)}."""
-    return {"encoder_hidden_states": text_encoder(tokens)[0]}
+def encode_tokens(
+    encoders: Mapping[str, torch.nn.Module], tokens: torch.Tensor, clip_skip: int = 1
+) -> dict[str, torch.Tensor]:
+    """The conditioning of tokens (batch, 77): {"encoder_hidden_states": (batch, 77, width)}.
+
+    `clip_skip` counts from the end as A1111 does: 1 is the last layer, 2 the one before it; the final norm is applied.
+    """
+    encoder: Any = encoders["text_encoder"]
+    if clip_skip <= 1:
+        return {"encoder_hidden_states": encoder(tokens)[0]}
+    states = encoder(tokens, output_hidden_states=True).hidden_states
+    norm = getattr(encoder, "text_model", encoder).final_layer_norm
+    return {"encoder_hidden_states": norm(states[-min(clip_skip, len(states) - 1)])}
+
+
+def unread(part: str, config: Mapping[str, Any], clip_skip: int) -> tuple[str, ...]:
+    """Beginnings of the names of a text encoder's weights that the conditioning does not depend on."""
+    layers = int(config["num_hidden_layers"])
+    return tuple(f"encoder.layers.{n}." for n in range(layers - min(clip_skip, layers) + 1, layers))
+
+
+def unet_arguments(conditioning: Mapping[str, torch.Tensor], sizes: torch.Tensor) -> dict[str, Any]:
+    """Keyword arguments of the UNet for a conditioning; SD 1.x is not told the pictures' sizes."""
+    return dict(conditioning)

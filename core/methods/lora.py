@@ -2,28 +2,45 @@
 
 from __future__ import annotations
 
+import json
+import math
 from typing import TYPE_CHECKING, Any, Literal
 
+from core.anatomy.trained import Trained, additions
+from core.methods import _parts
 from core.schema import Section, opt
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import torch
 
+    from core.anatomy.layers import Layer
     from core.engine.models import Models
+    from core.engine.tensor_writer import Entry
     from core.settings import Settings
 
 LABEL = "LoRA"
 HELP = "Learns a small addition to the model: little memory, small files that can be mixed and switched off."
 ORDER = 10
+#: Whether a checkpoint is a whole model.
+WHOLE = False
 
-#: Linear layers of each target, by the end of their names.
-_UNET_TARGETS = {
-    "attention": ["to_q", "to_k", "to_v", "to_out.0"],
-    "attention + feed-forward": ["to_q", "to_k", "to_v", "to_out.0", "ff.net.0.proj", "ff.net.2"],
-}
-_TEXT_TARGETS = {
-    "attention": ["q_proj", "k_proj", "v_proj", "out_proj"],
-    "attention + feed-forward": ["q_proj", "k_proj", "v_proj", "out_proj", "fc1", "fc2"],
+_ATTENTION = ["to_q", "to_k", "to_v", "to_out.0"]
+_FEED_FORWARD = ["ff.net.0.proj", "ff.net.2"]
+_RESNETS = ["conv1", "conv2", "conv_shortcut", "time_emb_proj", "downsamplers.0.conv", "upsamplers.0.conv"]
+_TEXT_ATTENTION = ["q_proj", "k_proj", "v_proj", "out_proj"]
+
+Targets = Literal["attention", "attention + feed-forward", "attention + feed-forward + resnets"]
+
+#: Layers of each target by the end of their names: in the UNet, in a text encoder.
+_TARGETS: dict[str, tuple[list[str], list[str]]] = {
+    "attention": (_ATTENTION, _TEXT_ATTENTION),
+    "attention + feed-forward": (_ATTENTION + _FEED_FORWARD, [*_TEXT_ATTENTION, "fc1", "fc2"]),
+    "attention + feed-forward + resnets": (
+        _ATTENTION + _FEED_FORWARD + _RESNETS,
+        [*_TEXT_ATTENTION, "fc1", "fc2"],
+    ),
 }
 
 
@@ -48,11 +65,12 @@ class Options(Section):
         usual=(1, 128),
         aliases=("network_alpha", "lora_alpha"),
     )
-    targets: Literal["attention", "attention + feed-forward"] = opt(
+    targets: Targets = opt(
         "attention + feed-forward",
         label="Layers",
         help="Which layers get an addition. Attention alone is what most trainers do and stays behind full "
-        "fine-tuning; with the feed-forward layers the gap closes, for nearly twice the weights.",
+        "fine-tuning; with the feed-forward layers the gap closes, for nearly twice the weights. The resnets' "
+        "convolutions add texture and colour, for about twice as much again.",
     )
     dropout: float = opt(
         0.0,
@@ -64,29 +82,42 @@ class Options(Section):
         level="advanced",
         aliases=("network_dropout",),
     )
+    rank_stabilised: bool = opt(
+        False,
+        label="Rank-stabilised scaling",
+        help="Divides by the square root of the rank instead of the rank (rsLoRA), so that high ranks learn as fast as "
+        "low ones. The file carries a raised alpha, so other programs draw the same pictures.",
+        level="advanced",
+        aliases=("rslora", "use_rslora"),
+    )
+    dora: bool = opt(
+        False,
+        label="DoRA",
+        help="Learns direction and size of each weight apart (weight-decomposed LoRA): nearer to full fine-tuning at "
+        "low ranks, but slower and with more memory.",
+        level="advanced",
+        aliases=("use_dora", "dora_wd", "weight_decompose"),
+    )
 
 
 def attach(models: Models, settings: Settings) -> dict[str, list[torch.nn.Parameter]]:
-    """Put trainable additions into the frozen model; {"unet": [...], "text_encoder": [...]} of those with a rate.
+    """Put trainable additions into the frozen parts that have a rate; {"unet": [...], "text_encoder": [...]}.
 
     The additions begin at zero effect (B = 0). Call under a fixed torch seed: A is drawn at random.
     """
     from peft import LoraConfig
 
     options = settings.table("lora", Options)
-    plan = (
-        ("unet", settings.training.learning_rate, _UNET_TARGETS[options.targets]),
-        ("text_encoder", settings.training.text_encoder_learning_rate, _TEXT_TARGETS[options.targets]),
-    )
+    in_unet, in_text = _TARGETS[options.targets]
     groups: dict[str, list[torch.nn.Parameter]] = {}
-    for part, rate, targets in plan:
-        if rate <= 0:
-            continue
+    for part in _parts.trained(models, settings):
         config = LoraConfig(
             r=options.rank,
             lora_alpha=options.alpha,  # type: ignore[arg-type]
             lora_dropout=options.dropout,
-            target_modules=targets,
+            target_modules=in_unet if part == "unet" else in_text,
+            use_rslora=options.rank_stabilised,
+            use_dora=options.dora,
         )
         module = getattr(models, part)
         module.add_adapter(config)
@@ -94,18 +125,31 @@ def attach(models: Models, settings: Settings) -> dict[str, list[torch.nn.Parame
     return groups
 
 
-def checkpoint(
-    models: Models, settings: Settings, trained: list[str]
-) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+def trains(part: str, layers: Sequence[Layer], settings: Settings) -> Trained:
+    """What attach() puts into a part that has a rate, without torch."""
+    options = settings.table("lora", Options)
+    in_unet, in_text = _TARGETS[options.targets]
+    return additions(layers, in_unet if part == "unet" else in_text, options.rank, options.dora)
+
+
+def checkpoint(models: Models, settings: Settings, trained: list[str]) -> tuple[dict[str, Entry], dict[str, str]]:
     """(tensors, metadata) of a LoRA file under kohya's names."""
     from core.engine.lora_files import kohya_tensors
+    from core.engine.model_files import CONFIG_KEY
+    from core.engine.tensor_writer import Entry
+    from core.engine.whole_model import effective_scheduler
 
-    options = settings.table("lora", Options)
-    tensors = {}
+    alpha = file_alpha(settings.table("lora", Options))
+    tensors: dict[str, Entry] = {}
     for part in trained:
-        prefix = models.family.LORA_PREFIXES[part]
-        tensors.update(kohya_tensors(getattr(models, part), prefix, options.alpha, part == "text_encoder"))
-    return tensors, {}
+        for name, tensor in kohya_tensors(getattr(models, part), models.source, part, alpha).items():
+            tensors[name] = Entry.of(tensor, fixed=name.endswith(".alpha"))
+    return tensors, {CONFIG_KEY: json.dumps({"scheduler": effective_scheduler(models, settings)})}
+
+
+def file_alpha(options: Options) -> float:
+    """The alpha that a file carries: other programs scale by alpha / rank, whatever scaling was trained with."""
+    return options.alpha * math.sqrt(options.rank) if options.rank_stabilised else options.alpha
 
 
 def describe(settings: Settings) -> dict[str, Any]:
@@ -114,6 +158,6 @@ def describe(settings: Settings) -> dict[str, Any]:
     return {
         "ss_network_module": "networks.lora",
         "ss_network_dim": options.rank,
-        "ss_network_alpha": options.alpha,
-        "ss_network_args": "{}",
+        "ss_network_alpha": file_alpha(options),
+        "ss_network_args": json.dumps({"use_dora": True} if options.dora else {}),
     }

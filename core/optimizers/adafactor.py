@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from core.schema import Section, opt
@@ -51,3 +52,13 @@ def build(groups: list[dict[str, Any]], options: Options) -> Any:
         clip_threshold=options.clip_threshold,
         weight_decay=options.weight_decay,
     )
+
+
+def state_bytes(shape: tuple[int, ...], options: Options) -> int:
+    """Bytes of state for a tensor of 32-bit weights: rows and columns of its last two sides.
+
+    That is little for matrices, but two thirds of a 3x3 convolution.
+    """
+    if len(shape) < 2:
+        return 4 * math.prod(shape)
+    return 4 * (math.prod(shape) // shape[-1] + math.prod(shape) // shape[-2])

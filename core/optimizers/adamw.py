@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from core.schema import Section, opt
@@ -46,3 +47,8 @@ def build(groups: list[dict[str, Any]], options: Options) -> Any:
         weight_decay=options.weight_decay,
         fused=True,
     )
+
+
+def state_bytes(shape: tuple[int, ...], options: Options) -> int:
+    """Bytes of state for a tensor of 32-bit weights: two 32-bit numbers for each weight."""
+    return 8 * math.prod(shape)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from core.errors import UserError
+from core.optimizers._bitsandbytes import eight_bit_bytes, optimizer_class
 from core.schema import Section, opt
 
 LABEL = "AdamW 8-bit"
@@ -42,17 +42,14 @@ class Options(Section):
 
 def build(groups: list[dict[str, Any]], options: Options) -> Any:
     """A bitsandbytes.optim.AdamW8bit; UserError when the library is missing or cannot load."""
-    try:
-        import bitsandbytes.optim as optimizers
-    except Exception as error:
-        raise UserError(
-            f"AdamW 8-bit needs the library bitsandbytes, which does not load here ({error}). "
-            "Choose AdamW, or repair the environment with 'python3 main.py doctor'."
-        ) from error
-    build_optimizer: Any = vars(optimizers)["AdamW8bit"]
-    return build_optimizer(
+    return optimizer_class("AdamW8bit", "AdamW")(
         groups,
         betas=(options.beta1, options.beta2),
         weight_decay=options.weight_decay,
         min_8bit_size=options.min_size,
     )
+
+
+def state_bytes(shape: tuple[int, ...], options: Options) -> int:
+    """Bytes of state for a tensor of 32-bit weights: two 8-bit numbers for each weight of the larger tensors."""
+    return eight_bit_bytes(shape, 2, options.min_size)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from core.schema import Section, opt
@@ -39,3 +40,8 @@ def build(groups: list[dict[str, Any]], options: Options) -> Any:
     import torch
 
     return torch.optim.SGD(groups, momentum=options.momentum, weight_decay=options.weight_decay, fused=True)
+
+
+def state_bytes(shape: tuple[int, ...], options: Options) -> int:
+    """Bytes of state for a tensor of 32-bit weights: the momentum, if there is one."""
+    return 4 * math.prod(shape) if options.momentum else 0

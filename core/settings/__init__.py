@@ -48,6 +48,10 @@ def settings_model() -> type[Settings]:
         for name, module in registry.components(folder).items():
             options = getattr(module, "Options", None)
             if options is not None:
+                if name in tables or name in Settings.model_fields:
+                    raise TypeError(
+                        f"core/{folder}/{name}.py: there is a table '{name}' already; call the file otherwise"
+                    )
                 extra: dict[str, Any] = {"owner": f"{folder}.{name}"}
                 tables[name] = (options, Field(default_factory=options, json_schema_extra=extra))
     return create_model("Settings", __base__=Settings, **tables)

@@ -35,6 +35,37 @@ class HardwareSettings(Section):
         level="advanced",
         aliases=("mem_eff_attn",),
     )
+    offload_states: bool = opt(
+        False,
+        label="Optimizer states in RAM",
+        help="Keeps the optimizer's states in the computer's memory and brings them to the GPU bit by bit at each "
+        "step: saves 8 bytes for each trained weight with AdamW, at the price of speed.",
+        level="advanced",
+        aliases=("cpu_offload", "optimizer_offload"),
+    )
+    vae_tiling: bool = opt(
+        False,
+        label="VAE in tiles",
+        help="Encodes and decodes large pictures in overlapping tiles: less memory while caching and sampling, and "
+        "slightly other latents at the seams, which are cached apart.",
+        level="advanced",
+        aliases=("tiled_vae", "enable_vae_tiling"),
+    )
+    channels_last: Literal["auto", "on", "off"] = opt(
+        "auto",
+        label="Channels last",
+        help="Memory layout of the convolutions. auto takes channels last on NVIDIA GPUs, whose tensor cores want it, "
+        "and the plain layout on the processor.",
+        level="advanced",
+    )
+    compile: bool = opt(
+        False,
+        label="Compile the UNet",
+        help="torch.compile, one transformer block at a time: some 10 to 30 % faster after a start that takes a minute "
+        "or more. It needs Triton on an NVIDIA GPU, or a C++ compiler on the processor.",
+        level="advanced",
+        aliases=("torch_compile", "dynamo_backend"),
+    )
     cache_folder: str = opt(
         "",
         label="Cache folder",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from core.schema import Section, opt
 
@@ -16,7 +16,7 @@ class ModelSettings(Section):
         "",
         label="Base model",
         help="The model to start from: a single .safetensors file or a folder in the diffusers layout. "
-        "Only Stable Diffusion 1.5 models can be trained in this version.",
+        "Stable Diffusion 1.5 and SDXL models can be trained; old .ckpt files are read safely.",
         editor="path",
         aliases=("pretrained_model_name_or_path", "base_model_name"),
     )
@@ -28,6 +28,32 @@ class ModelSettings(Section):
         level="advanced",
         choices="families",
         aliases=("v2", "sdxl", "model_type"),
+    )
+    prediction: Literal["auto", "epsilon", "v-prediction"] = opt(
+        "auto",
+        label="Prediction",
+        help="What the model predicts: the noise (epsilon, nearly all models) or v, a mix of noise and picture. auto "
+        "reads it from the model; set it when a model is not marked, or to teach a model the other one.",
+        level="advanced",
+        aliases=("v_parameterization", "v_pred", "prediction_type"),
+    )
+    zero_terminal_snr: Literal["auto", "on", "off"] = opt(
+        "auto",
+        label="Zero terminal SNR",
+        help="Lets the last timestep be noise alone, so that the model learns truly dark and bright pictures. Wants "
+        "v-prediction. auto reads it from the model.",
+        level="advanced",
+        aliases=("zero_terminal_snr", "ztsnr", "rescale_betas_zero_snr"),
+    )
+    clip_skip: int = opt(
+        1,
+        label="CLIP skip",
+        help="Which of the text encoder's last layers is read: 1 is the last, 2 the one before it, as many anime "
+        "models of SD 1.5 want. SDXL always reads the one before the last or an earlier one.",
+        ge=1,
+        le=12,
+        usual=(1, 2),
+        level="advanced",
     )
     vae: str = opt(
         "",

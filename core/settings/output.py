@@ -50,6 +50,39 @@ class OutputSettings(Section):
         level="advanced",
         aliases=("save_precision",),
     )
+    layout: Literal["single file", "diffusers folder"] = opt(
+        "single file",
+        label="Layout of whole models",
+        help="One .safetensors file in the original layout is what A1111, Forge and ComfyUI load; a diffusers folder "
+        "is for scripts. LoRAs are always one file.",
+        level="advanced",
+        aliases=("save_model_as", "output_format"),
+    )
+    keep_last: int = opt(
+        0,
+        label="Checkpoints kept",
+        help="Only so many of the newest checkpoints stay; 0 keeps all. The best and the multiples below stay besides.",
+        ge=0,
+        le=10_000,
+        level="advanced",
+        aliases=("save_last_n_steps", "save_last_n_epochs", "checkpoints_total_limit"),
+    )
+    keep_best: int = opt(
+        1,
+        label="Best checkpoints kept",
+        help="With a limit above, so many checkpoints with the lowest validation loss stay, however old they are.",
+        ge=0,
+        le=1000,
+        level="advanced",
+    )
+    keep_every: int = opt(
+        0,
+        label="Keep each multiple of",
+        help="With a limit above, checkpoints at multiples of so many steps stay. 0: none for that reason.",
+        unit="steps",
+        ge=0,
+        level="advanced",
+    )
     keep_states: int = opt(
         1,
         label="Training states kept",

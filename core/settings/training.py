@@ -82,14 +82,47 @@ class TrainingSettings(Section):
     text_encoder_learning_rate: float = opt(
         0.0,
         label="Text encoder rate",
-        help="Learning rate of the text encoder; 0 leaves it as it is, which saves memory. New words and names need "
-        "it, a new style seldom does. Usually a half to a tenth of the learning rate.",
+        help="Learning rate of the (first) text encoder; 0 leaves it as it is, which saves memory. New words and "
+        "names need it, a new style seldom does. Usually a half to a tenth of the learning rate.",
         ge=0,
         le=10,
         usual=(0, 1e-3),
         group="Rates",
         editor="log",
         aliases=("text_encoder_lr", "learning_rate_te", "train_text_encoder"),
+    )
+    text_encoder_2_learning_rate: float = opt(
+        0.0,
+        label="Second text encoder's rate",
+        help="SDXL only: learning rate of its larger text encoder; 0 leaves it as it is, which is usual.",
+        ge=0,
+        le=10,
+        usual=(0, 1e-3),
+        group="Rates",
+        editor="log",
+        level="advanced",
+        aliases=("text_encoder_lr2", "learning_rate_te2"),
+    )
+    text_encoder_stop_step: int = opt(
+        0,
+        label="Text encoders stop at",
+        help="From this step on the text encoders stay as they are, and only the UNet goes on: they over-train first. "
+        "0 trains them to the end.",
+        unit="steps",
+        ge=0,
+        group="Rates",
+        level="advanced",
+        aliases=("stop_text_encoder_training", "max_train_steps_te"),
+    )
+    rate_scaling: Literal["none", "sqrt", "linear"] = opt(
+        "none",
+        label="Scale rates with the batch",
+        help="Multiplies all learning rates by the effective batch (batch size × accumulation × GPUs) or by its square "
+        "root, so that a rate found at batch 1 keeps its meaning. The square root suits AdamW and its kin, linear "
+        "suits SGD.",
+        group="Rates",
+        level="advanced",
+        aliases=("learning_rate_scaler", "scale_lr"),
     )
     optimizer: str = opt(
         "adamw",
@@ -132,11 +165,21 @@ class TrainingSettings(Section):
     precision: Literal["auto", "bf16", "fp16", "fp32"] = opt(
         "auto",
         label="Precision",
-        help="Number format of the arithmetic; the weights stay in 32 bits. bf16 is safe and fast on cards from RTX "
+        help="Number format of the arithmetic. bf16 is safe and fast on cards from RTX "
         "30 on, fp16 on older ones, fp32 is exact and slow. auto takes bf16 where the hardware is fast at it.",
         group="Numbers",
         level="advanced",
         aliases=("mixed_precision",),
+    )
+    weights_precision: Literal["fp32", "bf16"] = opt(
+        "fp32",
+        label="Precision of trained weights",
+        help="How the weights that are trained are kept. bf16 halves their memory and that of their gradients; each "
+        "step is then rounded up or down by chance (stochastic rounding), so that small steps add up all the same. "
+        "It makes full fine-tuning of SDXL fit into 24 GB and learns a little more noisily.",
+        group="Numbers",
+        level="advanced",
+        aliases=("full_bf16", "stochastic_rounding", "bf16_weights"),
     )
     activation_checkpointing: bool = opt(
         False,
@@ -156,6 +199,58 @@ class TrainingSettings(Section):
         group="Numbers",
         level="advanced",
         aliases=("fused_back_pass", "optimizer_in_backward"),
+    )
+    ema: bool = opt(
+        False,
+        label="Average the weights (EMA)",
+        help="Keeps an average of the weights over the last steps. Checkpoints, samples and the stable loss have the "
+        "average, which is steadier and often better; training goes on with the raw weights. Costs 4 bytes for each "
+        "trained weight.",
+        group="Average",
+        level="advanced",
+        aliases=("use_ema", "ema_weights"),
+    )
+    ema_decay: float = opt(
+        0.999,
+        label="Decay of the average",
+        help="Share of the average that stays at each step: 0.999 looks back over about 1,000 steps, 0.9999 over "
+        "10,000. At the beginning of a run it is lower, so that the first weights do not weigh for ever.",
+        ge=0,
+        lt=1,
+        usual=(0.9, 0.99999),
+        group="Average",
+        level="advanced",
+        when=("training.ema", True),
+    )
+    ema_on_cpu: bool = opt(
+        False,
+        label="Average in the computer's memory",
+        help="Keeps the average in RAM instead of the GPU's memory; each step then waits until the weights are copied "
+        "there.",
+        group="Average",
+        level="advanced",
+        when=("training.ema", True),
+        aliases=("ema_cpu", "offload_ema", "use_ema_cpu"),
+    )
+    on_nan: Literal["stop", "skip", "go back"] = opt(
+        "stop",
+        label="When the loss is no number",
+        help="What happens when loss or gradient become infinite or no number (NaN), or spike: stop the run with a "
+        "sentence, skip the step, or go back to the last saved state with half the learning rate.",
+        group="Numbers",
+        level="advanced",
+        aliases=("nan_handling",),
+    )
+    spike_factor: float = opt(
+        0.0,
+        label="Spike",
+        help="A gradient so many times as long as usual counts as broken, too, and is treated as chosen above. 0 looks "
+        "for none; 20 catches a broken picture and little else.",
+        ge=0,
+        le=1e6,
+        usual=(0, 1000),
+        group="Numbers",
+        level="advanced",
     )
     seed: int = opt(
         0,

@@ -1,4 +1,4 @@
-"""Min-SNR-gamma (Hang et al. 2023, "Efficient diffusion training via Min-SNR weighting"), epsilon prediction."""
+"""Min-SNR-gamma (Hang et al. 2023, "Efficient diffusion training via Min-SNR weighting strategy")."""
 
 from __future__ import annotations
 
@@ -30,5 +30,8 @@ class Options(Section):
 
 
 def weights(snr: torch.Tensor, options: Options) -> torch.Tensor | None:
-    """min(snr, gamma) / snr for each of the batch's pictures; shape (batch,)."""
-    return snr.clamp(max=options.gamma) / snr
+    """min(snr, gamma) / snr of the squared error of the noise, for each of the batch's pictures; shape (batch,).
+
+    1 at a ratio of 0, the formula's limit.
+    """
+    return (options.gamma / snr).clamp(max=1)

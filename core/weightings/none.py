@@ -13,5 +13,5 @@ ORDER = 0
 
 
 def weights(snr: torch.Tensor, options: None) -> torch.Tensor | None:
-    """None stands for weights of 1; `snr` (batch,) is the signal-to-noise ratio of each picture's timestep."""
+    """None stands for weights of 1, whatever the model predicts; `snr` (batch,) is each picture's ratio."""
     return None

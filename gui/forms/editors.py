@@ -156,7 +156,10 @@ class TextEditor(Editor):
 
 def _list_editor(entry: Entry) -> Editor:
     from gui.forms.lists import FolderListEditor, LinesEditor
+    from gui.forms.ticks import TickListEditor
 
+    if entry.choices:
+        return TickListEditor(entry)
     return FolderListEditor(entry) if entry.option.editor == "folder" else LinesEditor(entry)
 
 

@@ -1,4 +1,4 @@
-"""What the settings mean, always live: steps, epochs, pictures seen, checkpoints, buckets, problems."""
+"""What the settings mean, always live: steps, epochs, checkpoints, memory and its fit, buckets, problems."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from core.quantities import show_bytes, show_number
 from gui.widgets.basics import Scroller, card, label
 from gui.widgets.bucket_chart import BucketChart
 from gui.widgets.facts import Facts
+from gui.widgets.fit_card import FitCard
 from gui.widgets.problem_list import ProblemList
 
 if TYPE_CHECKING:
@@ -60,6 +61,9 @@ def fact_rows(found: Outlook, free_bytes: int | None) -> list[tuple[str, str, st
             "Models saved until the end.",
         ),
     ]
+    if found.rate_scaled:
+        rate = show_number(float(f"{found.learning_rate:.4g}"))
+        rows.append(("Learning rate", rate, "What is trained with: the rate, scaled with the effective batch."))
     if free_bytes is not None:
         rows.append(("Free disk", show_bytes(free_bytes), "Room on the disk that the runs are written to."))
     return rows
@@ -74,6 +78,7 @@ class OutlookPanel(Scroller):
         super().__init__()
         self._context = context
         self.facts = Facts()
+        self.fit = FitCard()
         self.problems = ProblemList("Nothing speaks against a start.")
         self.problems.chosen.connect(self.field_chosen)
         self.buckets = BucketChart(8)
@@ -83,11 +88,10 @@ class OutlookPanel(Scroller):
         context.dataset_changed.connect(lambda _: self.refresh())
 
     def _lay_out(self) -> None:
-        note = "Memory, time and energy are measured from the first steps on and shown in Monitor."
-        means = card(label("What it means", "heading"), self.facts, label(note, "dim", wrap=True))
+        means = card(label("What it means", "heading"), self.facts)
         against = card(label("Before the start", "heading"), self.problems)
         sizes = card(label("Pictures per bucket", "heading"), self._buckets_note, self.buckets)
-        self.show_items(means, against, sizes)
+        self.show_items(means, self.fit, against, sizes)
 
     def refresh(self) -> None:
         """Everything anew."""
@@ -104,10 +108,11 @@ class OutlookPanel(Scroller):
         from core.outlook import outlook
 
         report: Any = self._context.report
-        pictures = batches = None
+        pictures = batches = cached = None
         if report is not None:
-            pictures = report.train
+            pictures, cached = report.train, report.train + report.validation
             batches = report.steps_per_epoch * settings.training.accumulation * settings.hardware.processes
+        self.fit.ask(settings, pictures, batches, cached)
         folder = paths.resolve(settings.output.folder) if settings.output.folder else paths.runs_folder()
         self.facts.show_rows(fact_rows(outlook(settings, pictures, batches), free_disk(folder)))
 

@@ -10,6 +10,7 @@ import pytest
 from core import checks, presets
 from core.errors import UserError
 
+PRODIGY = {"training.optimizer": "prodigy", "training.learning_rate": 1.0}
 FUSED = {"training.fused_backward_pass": True, "training.clip_norm": 0}
 
 
@@ -53,6 +54,10 @@ def test_nothing_speaks_against_sound_settings(sound: dict[str, Any]) -> None:
         ({"training.fused_backward_pass": True, "training.accumulation": 2}, "training.accumulation"),
         ({**FUSED, "hardware.processes": 2}, "training.fused_backward_pass"),
         ({**FUSED, "training.precision": "fp16"}, "training.fused_backward_pass"),
+        ({**FUSED, "training.optimizer": "prodigy"}, "training.fused_backward_pass"),
+        ({**FUSED, "training.optimizer": "schedule_free"}, "training.fused_backward_pass"),
+        ({**PRODIGY, "training.text_encoder_learning_rate": 0.5}, "training.learning_rate"),
+        ({"training.optimizer": "schedule_free", "training.ema": True}, "training.ema"),
     ],
 )
 def test_what_keeps_a_run_from_starting(sound: dict[str, Any], changes: dict[str, Any], key: str) -> None:
@@ -70,6 +75,10 @@ def test_what_keeps_a_run_from_starting(sound: dict[str, Any], changes: dict[str
         ({"validation.share": 0}, "validation.share"),
         ({"data.resolution": 64}, "data.resolution"),
         ({"lora.rank": 1000}, "lora.rank"),
+        ({**PRODIGY, "training.learning_rate": 1e-4}, "training.learning_rate"),
+        ({"training.learning_rate": 1.0}, "training.learning_rate"),
+        ({"model.prediction": "epsilon", "model.zero_terminal_snr": "on"}, "model.zero_terminal_snr"),
+        ({"loss.noise_offset": 0.05, "loss.pyramid_noise": 0.3}, "loss.noise_offset"),
     ],
 )
 def test_what_is_only_unusual(sound: dict[str, Any], changes: dict[str, Any], key: str) -> None:
@@ -81,6 +90,16 @@ def test_what_is_only_unusual(sound: dict[str, Any], changes: dict[str, Any], ke
 def test_an_option_that_does_not_matter_warns_of_nothing(sound: dict[str, Any]) -> None:
     values = {**sound, "training.method": "full", "training.learning_rate": 1e-6, "lora.rank": 1000}
     assert found(values) == []
+
+
+@pytest.mark.parametrize("method", ["lora", "full"])
+def test_a_rate_of_one_is_usual_for_prodigy(method: str, sound: dict[str, Any]) -> None:
+    assert found({**sound, **PRODIGY, "training.method": method, "training.text_encoder_learning_rate": 1.0}) == []
+
+
+@pytest.mark.parametrize("optimizer", ["lion", "lion8bit", "came"])
+def test_what_moves_each_weight_by_itself_may_be_fused(optimizer: str, sound: dict[str, Any]) -> None:
+    assert found({**sound, **FUSED, "training.optimizer": optimizer}) == []
 
 
 def test_visible() -> None:

@@ -146,7 +146,7 @@ def test_runs_in_json_and_in_words(tmp_path: Path, capsys: Capture) -> None:
 def test_help_and_the_list_of_commands(capsys: Capture) -> None:
     assert cli.run(["--help"], {}) == 0
     usage = capsys.readouterr().out
-    files = {path.stem for path in (ROOT / "core" / "commands").glob("*.py")} - {"__init__"}
+    files = {path.stem.replace("_", "-") for path in (ROOT / "core" / "commands").glob("*.py")} - {"--init--"}
     assert files == set(cli.COMMANDS) and all(f"main.py {name} " in usage for name in files)
 
 

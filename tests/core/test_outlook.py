@@ -44,3 +44,25 @@ def test_checkpoints(steps: int, every_steps: int, every_epochs: int, wanted: in
         training__max_steps=steps, output__save_every_steps=every_steps, output__save_every_epochs=every_epochs
     )
     assert outlook(settings, 50, 50).checkpoints == wanted
+
+
+def test_rates_follow_the_effective_batch_when_they_are_to() -> None:
+    from core.outlook import effective_rates
+
+    common = {
+        "training__learning_rate": 1e-5,
+        "training__text_encoder_learning_rate": 2e-6,
+        "training__batch_size": 3,
+        "training__accumulation": 6,
+        "hardware__processes": 2,
+    }
+    plain = effective_rates(made(**common))
+    assert (plain["unet"], plain["text_encoder"]) == (1e-5, 2e-6)
+    sqrt = effective_rates(made(**common, training__rate_scaling="sqrt"))
+    assert (sqrt["unet"], sqrt["text_encoder"]) == (pytest.approx(6e-5), pytest.approx(1.2e-5))
+    linear = effective_rates(made(**common, training__rate_scaling="linear"))
+    assert (linear["unet"], linear["text_encoder"]) == (pytest.approx(36e-5), pytest.approx(7.2e-5))
+    found = outlook(made(**common, training__rate_scaling="sqrt"), None, None)
+    assert (found.learning_rate, found.rate_scaled) == (pytest.approx(6e-5), True)
+    found = outlook(made(**common), None, None)
+    assert (found.learning_rate, found.rate_scaled) == (1e-5, False)

@@ -16,7 +16,15 @@ from core.migrations import FORMAT
 from core.schema import Entry
 from core.settings import default_settings
 
-BUILT_IN = ["starter", "sd15-lora", "sd15-full", "sdxl-lora-12gb", "sdxl-full-24gb"]
+BUILT_IN = [
+    "starter",
+    "sd15-lora",
+    "sd15-full",
+    "sdxl-lora-12gb",
+    "sdxl-full-24gb",
+    "sdxl-part-63",
+    "sdxl-part-71",
+]
 
 
 def test_a_sparse_preset_keeps_only_what_differs(tmp_path: Path) -> None:

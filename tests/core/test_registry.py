@@ -22,7 +22,7 @@ class Options(Section):
     """Its options."""
     grit: int = opt(400, label="Grit", help="How fine the paper is.", ge=1)
 '''
-_FOLDERS = ("methods", "optimizers", "schedules", "weightings", "families", "samplers", "axes")
+_FOLDERS = (*registry.SETTINGS_FOLDERS, "families", "samplers", "axes")
 
 
 @pytest.fixture
@@ -59,6 +59,27 @@ def test_nothing_is_left_of_it_afterwards() -> None:
 def test_an_unknown_component_names_the_choices() -> None:
     with pytest.raises(UserError, match=r"samplers: there is no 'x'; choose one of .*ddim.*euler"):
         registry.component("samplers", "x")
+
+
+def test_the_table_of_a_name_goes_to_the_component_that_has_options() -> None:
+    """Weightings and densities both have an "snr"; only the density has options."""
+    settings = presets.build({"loss.weighting": "snr", "loss.density": "snr", "snr.width": 3.0}, "test")
+    weighting, nothing = registry.chosen("weightings", settings)
+    density, options = registry.chosen("densities", settings)
+    assert (weighting.LABEL, nothing) == ("SNR", None)
+    assert (density.LABEL, options.width) == ("By SNR", 3.0)
+
+
+def test_two_tables_of_one_name_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "snr.py").write_text(_COMPONENT)
+    monkeypatch.setattr(core.optimizers, "__path__", [*core.optimizers.__path__, str(tmp_path)])
+    _forget()
+    try:
+        with pytest.raises(TypeError, match="there is a table 'snr' already"):
+            settings_model()
+    finally:
+        monkeypatch.undo()
+        _forget()
 
 
 @pytest.mark.parametrize("folder", _FOLDERS)

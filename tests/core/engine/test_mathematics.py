@@ -8,46 +8,22 @@ from pathlib import Path
 import pytest
 import torch
 from accelerate import Accelerator
-from diffusers import DDPMScheduler
-from diffusers.training_utils import compute_snr
 
-from core import registry
 from core.engine.attention import set_attention
 from core.engine.distributed import make_accelerator
 from core.engine.loader import Batch
 from core.engine.model_files import open_model
 from core.engine.models import Models
-from core.engine.noise import NoiseSchedule, draw_training
+from core.engine.noise import NoiseSchedule
 from core.engine.stable_loss import Probe, StableLoss
 from core.engine.trainer import Trainer
 from core.settings import Settings
-from core.weightings import min_snr
 
 Make = Callable[..., Settings]
 
 
 def _config(model: Path) -> dict[str, object]:
     return open_model(model).configs["scheduler"]
-
-
-def test_noise_and_snr_are_diffusers(tiny_model: Path) -> None:
-    config = _config(tiny_model)
-    scheduler = DDPMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear")
-    schedule = NoiseSchedule.from_config(config)
-    latents, noise = torch.randn(5, 4, 8, 8), torch.randn(5, 4, 8, 8)
-    timesteps = torch.tensor([0, 1, 500, 998, 999])
-    torch.testing.assert_close(
-        schedule.add_noise(latents, noise, timesteps), scheduler.add_noise(latents, noise, timesteps)
-    )
-    torch.testing.assert_close(schedule.snr(timesteps), compute_snr(scheduler, timesteps))
-
-
-def test_min_snr_is_the_papers_formula(tiny_model: Path) -> None:
-    snr = NoiseSchedule.from_config(_config(tiny_model)).snr(torch.tensor([10, 500, 990]))
-    weights = min_snr.weights(snr, min_snr.Options(gamma=5.0))
-    assert weights is not None
-    expected = [min(float(s), 5.0) / float(s) for s in snr]
-    assert weights.tolist() == pytest.approx(expected)
 
 
 def _batch(count: int = 3) -> Batch:
@@ -57,6 +33,7 @@ def _batch(count: int = 3) -> Batch:
         noise=torch.randn(count, 4, 8, 8),
         timesteps=torch.tensor([5, 400, 900][:count]),
         captions=["a cat", "a dog, sleeping", ""][:count],
+        sizes=torch.zeros(count, 6),
         weights=torch.ones(count),
         count=count,
         number=0,
@@ -71,43 +48,6 @@ def _trainer(settings: Settings, model: Path) -> Trainer:
     return Trainer(models, settings, accelerator, "fp32")
 
 
-@pytest.mark.parametrize("text_rate", [0.0, 1e-3])
-@pytest.mark.parametrize("weighting", ["none", "min_snr"])
-def test_one_step_is_the_plain_computation(
-    text_rate: float, weighting: str, make_settings: Make, tiny_model: Path
-) -> None:
-    """Loss to 1e-6 and gradients of a straightforward diffusers computation."""
-    settings = make_settings(
-        training__text_encoder_learning_rate=text_rate, loss__weighting=weighting, training__optimizer="sgd",
-        sgd__momentum=0.0, training__clip_norm=0.0, training__learning_rate=1.0,
-    )  # fmt: skip
-    batch = _batch()
-    trainer = _trainer(settings, tiny_model)
-    before = {name: tensor.clone() for name, tensor in trainer.models.unet.state_dict().items()}
-    result = trainer.step([batch], 1.0)
-
-    plain = Models(open_model(tiny_model), torch.device("cpu"))
-    plain.load("unet", "text_encoder", "tokenizer")
-    plain.unet.requires_grad_(True)
-    scheduler = DDPMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear")
-    tokens = plain.tokenizer(
-        batch.captions, padding="max_length", max_length=77, truncation=True, return_tensors="pt"
-    ).input_ids
-    states = plain.text_encoder(tokens)[0]
-    noisy = scheduler.add_noise(batch.latents, batch.noise, batch.timesteps)
-    predicted = plain.unet(noisy, batch.timesteps, states).sample
-    losses = ((predicted - batch.noise) ** 2).mean(dim=(1, 2, 3))
-    if weighting == "min_snr":
-        snr = compute_snr(scheduler, batch.timesteps)
-        losses = losses * torch.minimum(snr, torch.full_like(snr, 5.0)) / snr
-    loss = losses.mean()
-    loss.backward()
-    assert float(result.loss) == pytest.approx(float(loss), rel=1e-6)
-    for name, parameter in plain.unet.named_parameters():
-        moved = before[name] - trainer.models.unet.state_dict()[name]
-        torch.testing.assert_close(moved, parameter.grad, rtol=1e-3, atol=1e-6)
-
-
 def test_padding_counts_nothing(make_settings: Make, tiny_model: Path) -> None:
     trainer = _trainer(make_settings(), tiny_model)
     two, three = _batch(2), _batch(3)
@@ -116,6 +56,7 @@ def test_padding_counts_nothing(make_settings: Make, tiny_model: Path) -> None:
         noise=torch.cat([two.noise, three.noise[2:]]),
         timesteps=three.timesteps,
         captions=three.captions,
+        sizes=three.sizes,
         weights=torch.tensor([1.0, 1.0, 0.0]),
         count=2,
         number=0,
@@ -123,19 +64,6 @@ def test_padding_counts_nothing(make_settings: Make, tiny_model: Path) -> None:
     )
     with torch.no_grad():
         assert float(trainer.loss_sum(padded)) == pytest.approx(float(trainer.loss_sum(two)), rel=1e-5)
-
-
-def test_draws_cover_the_wanted_timesteps_and_repeat() -> None:
-    shape = torch.Size((4, 8, 8))
-    draws = [draw_training(shape, (0, epoch, "hash"), (100, 103), 0.0, True) for epoch in range(200)]
-    assert {draw.timestep for draw in draws} == {100, 101, 102, 103}
-    assert 60 < sum(draw.mirrored for draw in draws) < 140
-    again = draw_training(shape, (0, 5, "hash"), (100, 103), 0.0, True)
-    assert torch.equal(again.noise, draws[5].noise)
-    offset = draw_training(shape, (0, 5, "hash"), (100, 103), 0.5, True)
-    difference = offset.noise - again.noise
-    assert difference.std(dim=(1, 2)).max() < 1e-6
-    assert difference.abs().max() > 0.01
 
 
 def _measure(batch: int, model: Path, probes: list[Probe]) -> list[float]:
@@ -146,7 +74,9 @@ def _measure(batch: int, model: Path, probes: list[Probe]) -> list[float]:
     def texts(captions: list[str]) -> dict[str, torch.Tensor]:
         return {"encoder_hidden_states": torch.ones(len(captions), 77, 16)}
 
-    def predict(noisy: torch.Tensor, timesteps: torch.Tensor, states: dict[str, torch.Tensor]) -> torch.Tensor:
+    def predict(
+        noisy: torch.Tensor, timesteps: torch.Tensor, states: dict[str, torch.Tensor], sizes: torch.Tensor
+    ) -> torch.Tensor:
         predicted: torch.Tensor = models.unet(noisy, timesteps, **states, return_dict=False)[0]
         return predicted
 
@@ -155,7 +85,7 @@ def _measure(batch: int, model: Path, probes: list[Probe]) -> list[float]:
 
 def test_stable_loss_repeats_to_the_bit_and_does_not_see_batch_or_order(tiny_model: Path) -> None:
     torch.manual_seed(0)
-    probes = [Probe(torch.randn(4, 8, 8 if n % 2 else 6), "", f"picture {n}") for n in range(6)]
+    probes = [Probe(torch.randn(4, 8, 8 if n % 2 else 6), "", f"picture {n}", (64,) * 6) for n in range(6)]
     first = _measure(8, tiny_model, probes)
     torch.manual_seed(99)
     torch.randn(1000)
@@ -165,14 +95,22 @@ def test_stable_loss_repeats_to_the_bit_and_does_not_see_batch_or_order(tiny_mod
     assert len(set(first)) == 4
 
 
-def test_every_schedule_begins_full_and_falls_as_its_name_says() -> None:
-    ends = {}
-    for name, module in registry.components("schedules").items():
-        values = [module.factor(i / 10) for i in range(11)]
-        assert values[0] == 1.0
-        assert values == sorted(values, reverse=True)
-        ends[name] = values[-1]
-    assert ends == {"constant": 1.0, "cosine": pytest.approx(0.0), "linear": 0.0}
+@pytest.mark.parametrize("prediction", ["epsilon", "v_prediction"])
+def test_the_stable_loss_asks_for_what_the_model_predicts(prediction: str, tiny_model: Path) -> None:
+    """A model that is always right has none."""
+    schedule = NoiseSchedule.from_config({**_config(tiny_model), "prediction_type": prediction})
+    ruler = StableLoss(schedule, seed=1, timestep_buckets=4, repeats=2, batch=3)
+    latent = torch.randn(4, 8, 8)
+
+    def right(
+        noisy: torch.Tensor, timesteps: torch.Tensor, states: dict[str, torch.Tensor], sizes: torch.Tensor
+    ) -> torch.Tensor:
+        alphas = schedule.alphas[timesteps].reshape(-1, 1, 1, 1)
+        noise = (noisy - alphas.sqrt() * latent) / (1 - alphas).sqrt()
+        return noise if prediction == "epsilon" else alphas.sqrt() * noise - (1 - alphas).sqrt() * latent
+
+    found = ruler.measure([Probe(latent, "", "a", (64,) * 6)], right, lambda captions: {}, torch.device("cpu"))
+    assert found.loss < 1e-6
 
 
 def test_warm_up_rises_to_the_full_rate(make_settings: Make, tiny_model: Path) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import struct
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,9 @@ from safetensors.torch import save_file
 
 from core.engine.model_files import open_model
 from core.engine.models import Models, load_part
+from core.engine.whole_model import single_file
 from core.errors import UserError
+from core.settings import default_settings
 
 
 def _file(path: Path, *names: str) -> Path:
@@ -23,12 +27,12 @@ def _file(path: Path, *names: str) -> Path:
 @pytest.mark.parametrize(
     ("names", "words"),
     [
-        (["conditioner.embedders.1.model.x", "model.diffusion_model.input_blocks.0.0.weight"], "SDXL"),
-        (["cond_stage_model.model.x", "model.diffusion_model.y"], "Stable Diffusion 2"),
+        (["conditioner.embedders.0.model.x", "model.diffusion_model.input_blocks.0.0.weight"], "SDXL refiner"),
+        (["cond_stage_model.model.x", "model.diffusion_model.y"], "no text encoder"),
         (["lora_unet_x.lora_down.weight"], "LoRA"),
         (["double_blocks.0.x"], "transformer"),
         (["decoder.conv_in.weight"], "VAE only"),
-        (["model.diffusion_model.x"], "no CLIP"),
+        (["model.diffusion_model.x"], "no text encoder"),
         (["something"], "not a Stable Diffusion model"),
     ],
 )
@@ -54,10 +58,38 @@ def test_damaged_files_are_refused(tmp_path: Path) -> None:
             open_model(path)
 
 
-def test_pickles_missing_files_and_folders_are_refused(tmp_path: Path) -> None:
+class _Evil:
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.system, ("echo harm > harm.txt",)
+
+
+def test_pickles_with_code_and_damaged_ones_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "old.ckpt").write_bytes(b"x")
-    with pytest.raises(UserError, match="pickle"):
-        open_model(tmp_path / "old.ckpt")
+    torch.save({"state_dict": {"model.diffusion_model.x": _Evil()}}, tmp_path / "evil.ckpt")
+    torch.save([1, 2], tmp_path / "list.ckpt")
+    for name, words in (("old.ckpt", "pickle|cannot be read"), ("evil.ckpt", "run code"), ("list.ckpt", "no model")):
+        with pytest.raises(UserError, match=words):
+            open_model(tmp_path / name)
+    assert not (tmp_path / "harm.txt").exists()
+
+
+def test_an_old_checkpoint_loads_like_its_safetensors(tiny_model: Path, tmp_path: Path) -> None:
+    models = Models(open_model(tiny_model), torch.device("cpu"))
+    entries, metadata = single_file(models, default_settings())
+    whole = {name: entry.tensor() for name, entry in entries.items()}
+    save_file(whole, tmp_path / "model.safetensors", metadata)
+    shipped = tmp_path / "model.ckpt"
+    torch.save({"state_dict": whole, "global_step": 3}, shipped)
+    source = open_model(shipped)
+    assert source.family.__name__ == "core.families.sd15"
+    config = open_model(tmp_path / "model.safetensors").configs
+    old = load_part(replace(source, configs=config), "unet").state_dict()
+    new = load_part(open_model(tmp_path / "model.safetensors"), "unet").state_dict()
+    assert old.keys() == new.keys() and all(torch.equal(old[name], new[name]) for name in old)
+
+
+def test_missing_files_and_folders_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="does not exist"):
         open_model(tmp_path / "nothing.safetensors")
     with pytest.raises(UserError, match=r"model_index\.json"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,13 +10,15 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
 from core import events as ev
 from core import grid_job, presets
 from core.engine.control import Control
-from core.engine.model_files import open_model
+from core.engine.model_files import CONFIG_KEY, open_model
 from core.engine.models import Models
 from core.engine.render import render_job
+from core.engine.safe_files import read_header
 from core.engine.sample import Drawing
 from core.engine.text_states import TextStates
 from core.errors import UserError
@@ -95,6 +98,25 @@ def test_lora_checkpoints_are_merged_and_leave_no_trace(make_settings: Make, tmp
     assert np.array_equal(pictures[0], pictures[2])
     assert np.abs(pictures[0] - pictures[1]).max() > 2
     assert np.abs(pictures[3] - pictures[1]).max() > 0
+
+
+def test_a_checkpoint_is_drawn_with_the_prediction_that_it_says(
+    make_settings: Make, tmp_path: Path, tiny_model: Path
+) -> None:
+    """The base predicts noise; the checkpoint says that it was taught v."""
+    run, _ = train(make_settings(training__max_steps=1, training__learning_rate=1e-12), tmp_path / "run")
+    path = run.checkpoints()[-1].path
+    plain = _draw(path, 1, tiny_model)
+    _, metadata = read_header(path)
+    configs = json.loads(metadata[CONFIG_KEY])
+    configs["scheduler"]["prediction_type"] = "v_prediction"
+    save_file(load_file(path), path, {**metadata, CONFIG_KEY: json.dumps(configs)})
+    job = _job(run, x__values="base, all", y__values="1")
+    list(render_job(job, Control()))
+    base, taught = (np.asarray(Image.open(p)).astype(int) for p in sorted((job.path / "cells").glob("*.png")))
+    assert np.abs(base - plain).max() <= 1
+    assert np.abs(taught - _draw(path, 1, tiny_model)).max() <= 1
+    assert np.abs(taught - plain).max() > 2
 
 
 def test_a_picture_does_not_depend_on_its_batch(make_settings: Make, tmp_path: Path, tiny_model: Path) -> None:

@@ -23,6 +23,28 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "adamw8bit": {"training__optimizer": "adamw8bit", "adamw8bit__min_size": 64},
     "adafactor": {"training__optimizer": "adafactor"},
     "sgd": {"training__optimizer": "sgd", "training__learning_rate": 0.05},
+    "lion": {"training__optimizer": "lion", "training__schedule": "restarts"},
+    "lion8bit": {"training__optimizer": "lion8bit", "lion8bit__min_size": 64, "training__schedule": "polynomial"},
+    "came": {"training__optimizer": "came"},
+    "prodigy": {
+        "training__optimizer": "prodigy",
+        "training__learning_rate": 1.0,
+        "training__text_encoder_learning_rate": 1.0,
+        "prodigy__d0": 1e-4,
+    },
+    "schedule_free": {"training__optimizer": "schedule_free", "training__warmup_steps": 2},
+    "ema": {"training__ema": True, "training__text_encoder_learning_rate": 1e-4},
+    "ema on cpu": {"training__ema": True, "training__ema_on_cpu": True, "training__method": "lora"},
+    "objective": {
+        "model__prediction": "v-prediction",
+        "model__zero_terminal_snr": "on",
+        "loss__kind": "huber",
+        "loss__weighting": "p2",
+        "loss__density": "logit_normal",
+        "loss__pyramid_noise": 0.3,
+        "loss__input_perturbation": 0.1,
+        "training__rate_scaling": "sqrt",
+    },
     "lora": {"training__method": "lora", "training__text_encoder_learning_rate": 1e-3, "training__schedule": "cosine"},
     "text": {"training__text_encoder_learning_rate": 1e-4, "training__schedule": "linear", "training__warmup_steps": 2},
     "accumulation": {"training__accumulation": 3, "data__flip": True, "data__caption_dropout": 0.3},
@@ -47,6 +69,76 @@ def test_a_killed_run_goes_on_to_the_bit(variant: str, make_settings: Make, tmp_
     assert losses(rest) == {step: loss for step, loss in losses(told).items() if step > 4}
     assert_equal(last_checkpoint(whole), last_checkpoint(cut))
     assert isinstance(rest[-1], ev.Ended) and rest[-1].state == "finished"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"model__prediction": "v-prediction"},
+        {"model__zero_terminal_snr": "on"},
+        {"loss__kind": "huber"},
+        {"loss__kind": "smooth_l1"},
+        {"loss__weighting": "min_snr"},
+        {"loss__weighting": "debiased"},
+        {"loss__weighting": "p2"},
+        {"loss__density": "logit_normal"},
+        {"loss__density": "snr"},
+        {"loss__min_timestep": 500},
+        {"loss__noise_offset": 0.1},
+        {"loss__pyramid_noise": 0.3},
+        {"loss__input_perturbation": 0.1},
+        {"data__flip": True},
+    ],
+)
+def test_each_part_of_the_objective_reaches_the_step(
+    changes: dict[str, Any], make_settings: Make, tmp_path: Path
+) -> None:
+    _, plain = train(make_settings(training__max_steps=2), tmp_path / "plain")
+    _, changed = train(make_settings(training__max_steps=2, **changes), tmp_path / "changed")
+    assert losses(plain).keys() == losses(changed).keys() == {1, 2}
+    assert losses(plain) != pytest.approx(losses(changed), rel=1e-6)
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "lion8bit", "came", "prodigy", "schedule_free"])
+def test_a_part_that_stops_does_not_move_a_bit(optimizer: str, make_settings: Make, tmp_path: Path) -> None:
+    from core.engine import state
+
+    rate = 1.0 if optimizer == "prodigy" else 1e-3
+    settings = make_settings(
+        training__optimizer=optimizer,
+        training__learning_rate=rate,
+        training__text_encoder_learning_rate=rate,
+        training__text_encoder_stop_step=3,
+        output__save_every_steps=1,
+        output__keep_states=10,
+    )
+    run, _ = train(settings, tmp_path / "run")
+    weights = {saved.step: state.load(saved.path)[0] for saved in run.states()}
+
+    def moved(part: str, first: int, last: int) -> bool:
+        names = [name for name in weights[first] if name.startswith(f"{part}.")]
+        return any(not torch.equal(weights[first][name], weights[last][name]) for name in names)
+
+    assert moved("text_encoder", 2, 3) and not moved("text_encoder", 3, 6)
+    assert moved("unet", 3, 4)
+
+
+def test_rates_follow_batch_and_schedule(make_settings: Make, tmp_path: Path) -> None:
+    settings = make_settings(
+        training__learning_rate=1e-4,
+        training__text_encoder_learning_rate=1e-5,
+        training__accumulation=8,
+        training__rate_scaling="sqrt",
+        training__schedule="polynomial",
+        polynomial__power=1.0,
+        polynomial__end=0.5,
+        training__max_steps=4,
+    )
+    _, told = train(settings, tmp_path / "run")
+    rates = [event.rates for event in told if isinstance(event, ev.Step)]
+    # Batches of 2, 8 of them: 16 pictures, so 4 times the rate.
+    assert [rate["unet"] for rate in rates] == pytest.approx([4e-4, 3.5e-4, 3e-4, 2.5e-4])
+    assert [rate["text_encoder"] for rate in rates] == pytest.approx([4e-5, 3.5e-5, 3e-5, 2.5e-5])
 
 
 def test_training_lowers_the_stable_loss(make_settings: Make, tmp_path: Path) -> None:
@@ -93,7 +185,7 @@ def test_accumulation_equals_the_larger_batch(make_settings: Make, tmp_path: Pat
         torch.testing.assert_close(tensor, second[name], rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize("optimizer", ["adamw", "adamw8bit", "adafactor", "sgd"])
+@pytest.mark.parametrize("optimizer", ["adamw", "adamw8bit", "adafactor", "sgd", "lion", "lion8bit", "came"])
 def test_the_fused_backward_pass_gives_the_same_weights(optimizer: str, make_settings: Make, tmp_path: Path) -> None:
     common = {"training__optimizer": optimizer, "training__clip_norm": 0.0, "training__warmup_steps": 3}
     plain, told = train(make_settings(**common), tmp_path / "plain")
@@ -101,13 +193,13 @@ def test_the_fused_backward_pass_gives_the_same_weights(optimizer: str, make_set
     assert losses(told) == losses(told_fused)
     assert_equal(last_checkpoint(plain), last_checkpoint(fused))
     norms, fused_norms = ([e.grad_norm for e in t if isinstance(e, ev.Step)] for t in (told, told_fused))
-    assert fused_norms == pytest.approx(norms, rel=1e-5)
+    assert fused_norms == pytest.approx(norms, rel=1e-4)
 
 
 def test_the_fused_backward_pass_frees_gradients_as_it_goes(make_settings: Make, tmp_path: Path) -> None:
     """The most gradient numbers that exist at once, seen from a hook on every weight."""
     from core import runs
-    from core.engine import fused_backward
+    from core.engine import weights as kept
 
     def most_alive(fused: bool) -> tuple[int, int]:
         changes = {"training__clip_norm": 0.0, "training__fused_backward_pass": fused, "training__max_steps": 1}
@@ -128,7 +220,7 @@ def test_the_fused_backward_pass_frees_gradients_as_it_goes(make_settings: Make,
     plain, all_weights = most_alive(False)
     assert plain == all_weights
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fused_backward, "GROUP_WEIGHTS", all_weights // 8)
+        patch.setattr(kept, "GROUP_WEIGHTS", all_weights // 8)
         assert most_alive(True)[0] < all_weights / 2
 
 
@@ -142,10 +234,10 @@ def test_only_what_has_a_rate_is_trained(make_settings: Make, tmp_path: Path, ti
     source = open_model(tiny_model)
     unet = load_part(source, "unet").state_dict()
     for key, tensor in unet.items():
-        name = source.family.original_name("unet", key, source.configs["unet"])
+        name = source.family.place("unet", key, source.configs["unet"]).name
         assert torch.equal(tensors[name], tensor)
     text = load_part(source, "text_encoder").state_dict()
-    name = source.family.original_name("text_encoder", next(iter(text)), {})
+    name = source.family.place("text_encoder", next(iter(text)), {}).name
     assert not torch.equal(tensors[name], next(iter(text.values())))
     assert {rate for event in told if isinstance(event, ev.Step) for rate in event.rates} == {"text_encoder"}
 

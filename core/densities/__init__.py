@@ -1,0 +1,1 @@
+"""Densities, how often each timestep is drawn: one file for each, found by core.registry."""

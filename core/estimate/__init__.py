@@ -1,0 +1,1 @@
+"""Will it fit: memory, disk, time and energy of a run before it starts. No torch."""

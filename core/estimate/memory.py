@@ -1,0 +1,279 @@
+"""The memory of a run by component: in training, while pictures are encoded, while samples are drawn."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from core import presets, registry
+from core.anatomy.layers import Layer, tensors_of
+from core.anatomy.source import Anatomy
+from core.anatomy.trained import Trained, added_weights, trained_parts
+from core.estimate.network import FULL, HALF, Arithmetic
+from core.estimate.step import BUNDLE_WEIGHTS, Work, decoding_peak, encoding_peak, training_peak
+from core.estimate.tape import ACTIVATIONS, CASTS, GRADIENTS
+from core.settings import Settings
+
+#: A CUDA context with cuDNN's and cuBLAS' kernels and workspaces; 0.5 to 0.8 GiB by card and driver.
+CUDA_CONTEXT_BYTES = 700 << 20
+WEIGHTS, TEXTS, VAE, STATES, EMA = "model", "text encoders", "VAE", "optimizer states", "EMA"
+BUCKETS, OVERHEAD = "gradient buckets", "overhead"
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """One phase of a run on one GPU (or on the processor).
+
+    Attributes:
+        phase: "training", "caching" or "sampling".
+        components: Bytes by name, the largest part of the run's life first.
+    """
+
+    phase: str
+    components: dict[str, int]
+
+    @property
+    def total(self) -> int:
+        """Bytes in all."""
+        return sum(self.components.values())
+
+
+class Options:
+    """Settings by key, also of options that a version may lack."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self._values = presets.flat(settings)
+
+    def get(self, key: str, default: Any) -> Any:
+        """The value of an option, `default` where there is no such option."""
+        return self._values.get(key, default)
+
+
+def is_cuda(settings: Settings) -> bool:
+    """Whether the estimate is for a GPU; "auto" asks for one, for the question is which card would do."""
+    return settings.hardware.device != "cpu"
+
+
+def precision(settings: Settings) -> str:
+    """bf16, fp16 or fp32; auto is bf16 on a GPU, and on processors that multiply it in hardware."""
+    wish = str(settings.training.precision)
+    if wish != "auto":
+        return wish
+    return "bf16" if is_cuda(settings) or _processor_has_bf16() else "fp32"
+
+
+def _processor_has_bf16() -> bool:
+    """As core.engine.models.cpu_is_fast_at_bf16, from Linux's list of the processor's abilities."""
+    try:
+        flags = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False
+    return "amx_tile" in flags or "avx512_bf16" in flags
+
+
+def arithmetic(settings: Settings) -> Arithmetic:
+    """How the settings compute."""
+    half = precision(settings) != "fp32"
+    stored = HALF if settings.training.weights_precision == "bf16" else FULL
+    return Arithmetic(half, is_cuda(settings), trained_bytes=stored, frozen_bytes=HALF if half else FULL)
+
+
+def latent_side(settings: Settings, anatomy: Anatomy) -> int:
+    """Side of the square latent with as many pixels as the buckets have at most."""
+    return max(1, round(settings.data.resolution / pixels_per_latent(anatomy)))
+
+
+def pixels_per_latent(anatomy: Anatomy) -> int:
+    """Pixels per latent along a side."""
+    return int(2 ** (len(anatomy.configs["vae"]["block_out_channels"]) - 1))
+
+
+def phases(settings: Settings, anatomy: Anatomy) -> list[Memory]:
+    """Memory of each phase on one GPU. UserError for what the method cannot do."""
+    trained = trained_parts(settings, anatomy)
+    found = [_training(settings, anatomy, trained)]
+    found.append(_caching(settings, anatomy))
+    if settings.sample.prompts:
+        found.append(_sampling(settings, anatomy, found[0]))
+    return found
+
+
+def peak(settings: Settings, anatomy: Anatomy) -> Memory:
+    """The phase that needs most."""
+    return max(phases(settings, anatomy), key=lambda memory: memory.total)
+
+
+def _training(settings: Settings, anatomy: Anatomy, trained: Mapping[str, Trained]) -> Memory:
+    how = arithmetic(settings)
+    side = latent_side(settings, anatomy)
+    training = settings.training
+    work = Work(
+        batch=training.batch_size,
+        height=side,
+        width=side,
+        checkpointing=training.activation_checkpointing,
+        accumulating=training.accumulation > 1,
+        fused=training.fused_backward_pass,
+        how=how,
+    )
+    moving = Counter(training_peak(anatomy, trained, work))
+    gradients = sum(_trained_bytes(anatomy.parts[part], what, how) for part, what in trained.items())
+    if work.accumulating:
+        moving[GRADIENTS] += gradients
+    moment = _while_weights_move(settings, anatomy, trained, gradients)
+    if work.fused:
+        moving[CASTS] += moment[CASTS]
+    elif sum(moment.values()) > sum(moving.values()):
+        moving = moment
+    parts = _resident(settings, anatomy, trained, how)
+    if not Options(settings).get("hardware.offload_states", False):
+        parts[STATES] = optimizer_bytes(settings, anatomy, trained)
+    parts[EMA] = _ema_bytes(settings, gradients * FULL // how.trained_bytes)
+    parts.update(moving)
+    _share_out(parts, settings, gradients)
+    return _with_overhead("training", parts, how)
+
+
+def _while_weights_move(
+    settings: Settings, anatomy: Anatomy, trained: Mapping[str, Trained], gradients: int
+) -> Counter[str]:
+    """What the optimizer's step needs besides weights and states: all gradients, and copies (core/engine/weights.py).
+
+    bf16 weights and their gradients are in 32 bits meanwhile: a bundle of them, or all at once for an optimizer that
+    looks at all, which also gets all states that lie in RAM.
+    """
+    moment: Counter[str] = Counter({GRADIENTS: gradients})
+    narrow = settings.training.weights_precision == "bf16"
+    if getattr(registry.component("optimizers", settings.training.optimizer), "FUSED", True):
+        if narrow:
+            largest = max((t.count for part in trained for t in tensors_of(anatomy.parts[part])), default=0)
+            moment[CASTS] = 2 * FULL * min(gradients // HALF, BUNDLE_WEIGHTS + largest)
+        return moment
+    if narrow:
+        moment = Counter({GRADIENTS: 2 * gradients, CASTS: 2 * gradients})
+    if Options(settings).get("hardware.offload_states", False):
+        moment[STATES] = optimizer_bytes(settings, anatomy, trained)
+    return moment
+
+
+def _resident(settings: Settings, anatomy: Anatomy, trained: Mapping[str, Trained], how: Arithmetic) -> Counter[str]:
+    """Weights in memory while training."""
+    parts: Counter[str] = Counter({WEIGHTS: part_bytes(anatomy.parts["unet"], trained.get("unet"), how)})
+    texts = [part for part in anatomy.text_encoders if part in trained]
+    if texts or settings.data.shuffle_tags:
+        parts[TEXTS] = sum(part_bytes(anatomy.parts[p], trained.get(p), how) for p in anatomy.text_encoders)
+    if settings.sample.prompts:
+        parts[VAE] = _vae_bytes(anatomy)
+    return parts
+
+
+def _vae_bytes(anatomy: Anatomy) -> int:
+    """The VAE is kept in 32 bits: larger ones overflow in 16."""
+    return FULL * anatomy.weights("vae")
+
+
+def part_bytes(layers: tuple[Layer, ...], what: Trained | None, how: Arithmetic) -> int:
+    """Bytes of a part's stored weights, additions included."""
+    whole = sum(layer.count for layer in layers)
+    if what is None:
+        return whole * how.frozen_bytes
+    own = _own_weights(layers, what)
+    return (whole - own) * how.frozen_bytes + _trained_bytes(layers, what, how)
+
+
+def _own_weights(layers: tuple[Layer, ...], what: Trained) -> int:
+    return sum(tensor.count for tensor in tensors_of(layers) if tensor.name in what.names)
+
+
+def _trained_bytes(layers: tuple[Layer, ...], what: Trained, how: Arithmetic) -> int:
+    """Bytes of the trained weights, which is also that of all their gradients."""
+    added = sum(
+        added_weights(layer, what.ranks[layer.name], what.magnitudes) for layer in layers if layer.name in what.ranks
+    )
+    return (_own_weights(layers, what) + added) * how.trained_bytes
+
+
+def optimizer_bytes(settings: Settings, anatomy: Anatomy, trained: Mapping[str, Trained]) -> int:
+    """Bytes of all states of the optimizer."""
+    return sum(_state_bytes(settings, anatomy.parts[part], what) for part, what in trained.items())
+
+
+def _state_bytes(settings: Settings, layers: tuple[Layer, ...], what: Trained) -> int:
+    """Bytes of the optimizer's states, tensor by tensor, as the optimizer says."""
+    module = registry.component("optimizers", settings.training.optimizer)
+    options = getattr(settings, settings.training.optimizer, None)
+    shapes: Counter[tuple[int, ...]] = Counter()
+    shapes.update(tensor.shape for tensor in tensors_of(layers) if tensor.name in what.names)
+    for layer in layers:
+        rank = what.ranks.get(layer.name)
+        if rank:
+            outer = (1, 1) if layer.op == "conv" else ()
+            shapes.update([(rank, *layer.shape[1:]), (layer.shape[0], rank, *outer)])
+            if what.magnitudes:
+                shapes.update([layer.shape[:1]])
+    return sum(count * int(module.state_bytes(shape, options)) for shape, count in shapes.items())
+
+
+def _ema_bytes(settings: Settings, full_bytes: int) -> int:
+    options = Options(settings)
+    on_gpu = options.get("training.ema", False) and not options.get("training.ema_on_cpu", False)
+    return full_bytes if on_gpu else 0
+
+
+def _share_out(parts: Counter[str], settings: Settings, gradients: int) -> None:
+    """What several GPUs add or share: DDP copies all gradients into buckets, FSDP and ZeRO split what is trained."""
+    processes = settings.hardware.processes
+    if processes < 2:
+        return
+    options = Options(settings)
+    way = options.get("hardware.parallel", "ddp")
+    if way == "ddp":
+        parts[BUCKETS] = gradients
+        return
+    split = (STATES, GRADIENTS, WEIGHTS) if way == "fsdp" else (STATES, GRADIENTS)
+    for name in split:
+        parts[name] = -(-parts[name] // processes)
+
+
+def _caching(settings: Settings, anatomy: Anatomy) -> Memory:
+    """The VAE encodes; neither UNet nor text encoders are there yet."""
+    how = _vae_arithmetic(settings)
+    side = _tile(settings, anatomy, settings.data.resolution)
+    parts = Counter({VAE: _vae_bytes(anatomy)})
+    parts[ACTIVATIONS] = encoding_peak(anatomy, settings.hardware.encode_batch, side, side, how)
+    return _with_overhead("caching", parts, how)
+
+
+def _sampling(settings: Settings, anatomy: Anatomy, training: Memory) -> Memory:
+    """Samples are decoded beside everything that training keeps, but without gradients and saved results."""
+    how = _vae_arithmetic(settings)
+    factor = pixels_per_latent(anatomy)
+    height, width = (
+        _tile(settings, anatomy, side) // factor for side in (settings.sample.height, settings.sample.width)
+    )
+    kept = (WEIGHTS, TEXTS, VAE, STATES, EMA, BUCKETS)
+    parts = Counter({name: count for name, count in training.components.items() if name in kept})
+    parts[ACTIVATIONS] = decoding_peak(anatomy, 1, height, width, how)
+    return _with_overhead("sampling", parts, how)
+
+
+def _vae_arithmetic(settings: Settings) -> Arithmetic:
+    """The VAE computes in bf16 or fp32, never in fp16."""
+    return Arithmetic(precision(settings) == "bf16", is_cuda(settings))
+
+
+def _tile(settings: Settings, anatomy: Anatomy, side: int) -> int:
+    """Side in pixels of what the VAE sees at once."""
+    if not Options(settings).get("hardware.vae_tiling", False):
+        return side
+    return min(side, int(anatomy.configs["vae"].get("sample_size", 512)))
+
+
+def _with_overhead(phase: str, parts: Counter[str], how: Arithmetic) -> Memory:
+    if how.cuda:
+        parts[OVERHEAD] = CUDA_CONTEXT_BYTES
+    return Memory(phase, {name: int(count) for name, count in parts.most_common() if count > 0})

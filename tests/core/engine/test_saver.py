@@ -1,0 +1,90 @@
+"""Which checkpoints are saved and kept, and in what layout."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from core import events as ev
+from core.engine.model_files import open_model
+from core.engine.saver import dropped, loss_at
+from core.run_data import RunData
+from core.runs import SavedModel
+from core.settings import Settings
+from core.settings.output import OutputSettings
+from tests.core.engine.helpers import train
+
+Make = Callable[..., Settings]
+SAVED = [SavedModel(step, Path(f"model-step{step}")) for step in (100, 200, 300, 400, 500)]
+LOSSES = {50: 0.9, 200: 0.2, 300: 0.4, 400: 0.5, 500: 0.6}
+
+
+@pytest.mark.parametrize(
+    ("rules", "kept"),
+    [
+        ({}, [100, 200, 300, 400, 500]),
+        ({"keep_last": 2, "keep_best": 0}, [400, 500]),
+        ({"keep_last": 1, "keep_best": 2}, [200, 300, 500]),
+        ({"keep_last": 1, "keep_best": 0, "keep_every": 200}, [200, 400, 500]),
+        ({"keep_last": 9, "keep_best": 0}, [100, 200, 300, 400, 500]),
+    ],
+)
+def test_what_is_kept(rules: dict[str, int], kept: list[int]) -> None:
+    gone = dropped(SAVED, OutputSettings(**rules), LOSSES)
+    assert [model.step for model in SAVED if model not in gone] == kept
+
+
+def test_without_validation_none_is_the_best() -> None:
+    assert [model.step for model in dropped(SAVED, OutputSettings(keep_last=1, keep_best=3), {})] == [
+        100,
+        200,
+        300,
+        400,
+    ]
+
+
+def test_the_loss_of_a_checkpoint_is_the_last_one_before_it() -> None:
+    assert loss_at(250, LOSSES) == 0.2
+    assert loss_at(49, LOSSES) == float("inf")
+
+
+def test_old_checkpoints_go_and_the_run_says_so(make_settings: Make, tmp_path: Path) -> None:
+    settings = make_settings(
+        output__save_every_steps=1, output__keep_last=1, output__keep_best=1, validation__every_steps=1
+    )
+    run, told = train(settings, tmp_path / "run")
+    measured = {e.step: e.loss for e in told if isinstance(e, ev.Evaluated) and e.split == "validation" and e.step}
+    best = min(measured, key=lambda step: measured[step])
+    wanted = sorted({best, 6})
+    assert [saved.step for saved in run.checkpoints()] == wanted
+    data = RunData()
+    data.feed(told)
+    assert sorted(event.step for event in data.checkpoints) == wanted
+
+
+def test_the_best_is_known_after_a_resume(make_settings: Make, tmp_path: Path) -> None:
+    settings = make_settings(output__save_every_steps=2, output__keep_last=2, validation__every_steps=2)
+    whole, _ = train(settings, tmp_path / "whole")
+    cut, _ = train(settings, tmp_path / "cut", lambda event: isinstance(event, ev.Step) and event.step == 5)
+    train(settings, cut.path)
+    assert [saved.step for saved in cut.checkpoints()] == [saved.step for saved in whole.checkpoints()]
+
+
+def test_a_diffusers_folder_is_a_checkpoint(make_settings: Make, tmp_path: Path) -> None:
+    settings = make_settings(output__layout="diffusers folder", output__save_every_steps=3, output__keep_last=1)
+    run, told = train(settings, tmp_path / "run")
+    (saved,) = run.checkpoints()
+    assert saved.step == 6 and saved.path.is_dir()
+    assert open_model(saved.path).configs["unet"]["block_out_channels"] == [16, 32]
+    event = [event for event in told if isinstance(event, ev.Checkpoint)][-1]
+    assert event.bytes == sum(file.stat().st_size for file in saved.path.rglob("*") if file.is_file())
+
+
+def test_text_encoders_stop_at_their_step(make_settings: Make, tmp_path: Path) -> None:
+    settings = make_settings(training__text_encoder_learning_rate=1e-3, training__text_encoder_stop_step=2)
+    _, told = train(settings, tmp_path / "run")
+    rates = [event.rates for event in told if isinstance(event, ev.Step)]
+    assert [rate["text_encoder"] for rate in rates] == [1e-3, 1e-3, 0, 0, 0, 0]
+    assert {rate["unet"] for rate in rates} == {1e-3}
