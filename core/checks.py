@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
 from core import paths, presets, registry
 from core.errors import UserError
+from core.methods._parts import block_factors
 from core.outlook import effective_rates
 from core.schema import unusual
 from core.settings import Settings
 
+#: The system that is worked on.
+PLATFORM = sys.platform
 #: Said before a start, and by the trainer where only it can know.
 FUSED_ALONE = "the fused backward pass works on one GPU only; switch it off, or use one."
 BF16_WEIGHTS = "weights in bf16 want bf16 arithmetic; set training.precision to bf16 or auto, or the weights to fp32."
+FSDP_FP16 = "FSDP cannot scale fp16's gradients; choose bf16 or fp32, or set hardware.parallel to ddp."
 FUSED_FP16 = "the fused backward pass cannot scale fp16's gradients; choose bf16 or fp32, or switch it off."
 
 
@@ -77,7 +82,13 @@ def _contradictions(settings: Settings) -> Iterator[Problem]:
         yield Problem("training.precision", BF16_WEIGHTS, "error")
     if training.max_steps and training.warmup_steps >= training.max_steps:
         yield Problem("training.warmup_steps", "the warm-up would take the whole run; make it shorter.", "error")
+    try:
+        block_factors(settings)
+    except UserError as error:
+        yield Problem("training.block_rates", str(error).removeprefix("training.block_rates: "), "error")
     yield from _skip_contradictions(settings)
+    if settings.hardware.parallel != "ddp":
+        yield from _sharding_contradictions(settings)
     if training.fused_backward_pass:
         yield from _fused_contradictions(settings)
     unknown = False
@@ -101,9 +112,40 @@ def _optimizer_contradictions(settings: Settings) -> Iterator[Problem]:
     if getattr(optimizer, "ONE_RATE", False) and len(rates) > 1:
         text = f"{optimizer.LABEL} knows one rate only; set all learning rates that are not 0 to the same."
         yield Problem("training.learning_rate", text, "error")
+    elif getattr(optimizer, "ONE_RATE", False) and _has_block_rates(settings):
+        text = f"{optimizer.LABEL} knows one rate only; multiply blocks by 1 or 0, or choose another optimizer."
+        yield Problem("training.block_rates", text, "error")
+    if settings.hardware.parallel != "ddp" and not getattr(optimizer, "SPLITS", True):
+        text = f"{optimizer.LABEL} must see whole weights, which no GPU has then; choose ddp, or another optimizer."
+        yield Problem("hardware.parallel", text, "error")
     if getattr(optimizer, "AVERAGES", False) and training.ema:
         text = f"{optimizer.LABEL} averages the weights itself; switch one of the two off."
         yield Problem("training.ema", text, "error")
+
+
+def _has_block_rates(settings: Settings) -> bool:
+    """Whether blocks of the UNet move at different rates; those that are frozen do not count."""
+    try:
+        return any(factor not in (0, 1) for factor in block_factors(settings).values())
+    except UserError:
+        return False
+
+
+def _sharding_contradictions(settings: Settings) -> Iterator[Problem]:
+    """What cannot be where weights, gradients and states are split over the GPUs."""
+    hardware = settings.hardware
+    if hardware.parallel == "deepspeed":
+        text = "DeepSpeed cannot be started from here yet; choose fsdp, which splits what its stage 3 splits."
+        yield Problem("hardware.parallel", text, "error")
+        return
+    if PLATFORM == "win32":
+        text = f"{hardware.parallel} wants Linux, where GPUs talk through NCCL; choose ddp."
+        yield Problem("hardware.parallel", text, "error")
+    if settings.training.precision == "fp16":
+        yield Problem("training.precision", FSDP_FP16, "error")
+    if hardware.compile:
+        text = f"blocks are not compiled with {hardware.parallel}; switch it off, or set hardware.parallel to ddp."
+        yield Problem("hardware.compile", text, "error")
 
 
 def _skip_contradictions(settings: Settings) -> Iterator[Problem]:

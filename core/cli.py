@@ -26,7 +26,7 @@ COMMANDS = {
     "cache": "encode the pictures of a preset, or verify a cache",
     "grid": "draw a grid of pictures from checkpoints",
     "index": "look at folders of pictures and report what training will do with them",
-    "runs": "list and show runs",
+    "runs": "list, show, import and export runs",
     "import-kohya": "turn settings of kohya's sd-scripts into a preset",
     "doctor": "what this machine has and lacks for training",
     "screenshots": "draw every page of the window with a real run in it",

@@ -97,6 +97,14 @@ class Gpu(msgspec.Struct, kw_only=True):
     utilisation: float = -1.0
 
 
+class Points(Event, gc=False):
+    """A stretch of a curve that another program made (an imported run); `steps` ascend, a line holds some thousands."""
+
+    tag: str
+    steps: list[float]
+    values: list[float]
+
+
 class Telemetry(Event):
     """Sensors of the machine at a step.
 
@@ -217,6 +225,7 @@ AnyEvent = Union[  # noqa: UP007  msgspec needs the union as a value
     Ended,
     Cell,
     GridMade,
+    Points,
 ]
 
 _decoder = msgspec.json.Decoder(AnyEvent)
@@ -241,12 +250,13 @@ def _decode_with_nan(line: bytes) -> AnyEvent | None:
     """A diverged run writes nan as null; give it back as nan."""
     try:
         raw: Any = msgspec.json.decode(line)
-        if isinstance(raw, dict) and raw.get("type") in ("step", "evaluated"):
+        if isinstance(raw, dict) and raw.get("type") in ("step", "evaluated", "points"):
             for key in ("loss", "grad_norm"):
                 if key in raw and raw[key] is None:
                     raw[key] = float("nan")
-            if "buckets" in raw:
-                raw["buckets"] = [float("nan") if b is None else b for b in raw["buckets"]]
+            for key in ("buckets", "values"):
+                if key in raw:
+                    raw[key] = [float("nan") if value is None else value for value in raw[key]]
             event: AnyEvent = msgspec.convert(raw, AnyEvent)
             return event
     except (msgspec.MsgspecError, UnicodeDecodeError):

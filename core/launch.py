@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import os
+import shlex
+import subprocess
 import sys
 from pathlib import Path
 
 from core.paths import ROOT
 from core.runs import Kind
+
+#: No hub look-ups, and no warning of forked tokenizers.
+OFFLINE = {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
+#: Stands in a launch line for the address of the first machine, and the port at which the others find it.
+MEETING_PLACE = "FIRST_MACHINE:29500"
 
 
 def worker_command(kind: Kind, run_path: Path) -> list[str]:
@@ -24,20 +31,38 @@ def worker_environment(beside_window: bool = False) -> dict[str, str]:
     environment = dict(os.environ)
     if beside_window:
         environment.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 2) - 1)))
-    environment.setdefault("TOKENIZERS_PARALLELISM", "false")
-    environment["HF_HUB_OFFLINE"] = "1"
+    environment.update(OFFLINE)
     environment["PYTHONUNBUFFERED"] = "1"
     environment["PYTHONPATH"] = os.pathsep.join(p for p in (str(ROOT), environment.get("PYTHONPATH", "")) if p)
     return environment
 
 
-def distributed_command(run_path: Path, processes: int) -> list[str]:
-    """The line that starts a run on several GPUs (or CPU processes); shown to the user, who may copy it to a server.
+def distributed_command(run_path: Path, processes: int, machines: int = 1, program: str = sys.executable) -> list[str]:
+    """The line that starts a run on several GPUs (or CPU processes), to be given on each of the machines.
 
-    torchrun starts the processes; each of them finds its place by accelerate.
+    torchrun starts `processes` on each machine; machines find each other at the meeting place, which must be filled in.
     """
+    meeting = ["--standalone"]
+    if machines > 1:
+        meeting = ["--nnodes", str(machines), "--rdzv_backend", "c10d", "--rdzv_endpoint", MEETING_PLACE]
+        meeting += ["--rdzv_id", run_path.name]
     return [
-        sys.executable,
-        *("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)),
+        program,
+        *("-m", "torch.distributed.run", *meeting, "--nproc_per_node", str(processes)),
+        *("--signals-to-handle", "SIGTERM"),  # of a ctrl-C it would end all; rank 0 hears it itself and saves
         *("-m", "core.worker", "train", str(run_path)),
     ]
+
+
+def launch_lines(run_path: Path, processes: int, machines: int = 1, program: str = sys.executable) -> list[str]:
+    """What to type, or to put into a batch job, to start a run by hand. Quoted for this system's shell.
+
+    One process on one machine needs no launcher.
+    """
+    alone = processes == machines == 1
+    command = [program, *worker_command("train", run_path)[1:]]
+    if not alone:
+        command = distributed_command(run_path, processes, machines, program)
+    if os.name == "nt":
+        return [subprocess.list2cmdline(["cd", "/d", str(ROOT)]), subprocess.list2cmdline(command)]
+    return [f"cd {shlex.quote(str(ROOT))}", shlex.join(command)]

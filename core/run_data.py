@@ -195,6 +195,18 @@ class RunData:
         for number, value in enumerate(event.buckets):
             self._point(f"stable/{event.split}/{number}", event.step, value)
 
+    def _feed_points(self, event: ev.Points) -> None:
+        """A stretch of an imported curve; what it says anew replaces what was there."""
+        if not event.steps:
+            return
+        curve = self.curve(event.tag)
+        if len(curve) and curve.steps[-1] >= event.steps[0]:
+            curve.cut_after(np.nextafter(event.steps[0], -np.inf))
+        curve.extend(event.steps, event.values)
+        self.last_step = max(self.last_step, int(event.steps[-1]))
+        if event.tag == "seconds":
+            self.seconds = event.values[-1]
+
     def _point(self, tag: str, step: int, value: float) -> None:
         """Append one point; the same step again (after a resume) replaces it."""
         curve = self.curve(tag)
@@ -282,6 +294,7 @@ def _rates(events: list[ev.Step], group: str) -> Sequence[float] | Floats:
 _HANDLERS: dict[type, Any] = {
     ev.Started: RunData._feed_started,
     ev.Evaluated: RunData._feed_evaluated,
+    ev.Points: RunData._feed_points,
     ev.Telemetry: RunData._feed_telemetry,
     ev.Progress: RunData._feed_progress,
     ev.Checkpoint: RunData._feed_checkpoint,

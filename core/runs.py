@@ -27,7 +27,7 @@ from core.settings import Settings
 #: Format of the run folder that this version writes and the newest that it reads.
 RUN_FORMAT = 1
 
-Kind = Literal["train", "cache", "grid"]
+Kind = Literal["train", "cache", "grid", "imported"]
 Pages = TypeVar("Pages", bound=BaseModel)
 CommandName = Literal["stop", "pause", "continue", "save", "sample"]
 _STEP = re.compile(r"-step(\d+)$")
@@ -63,6 +63,7 @@ class Run:
         self.states_path = path / "states"
         self.samples_path = path / "samples"
         self.grids_path = path / "grids"
+        self.tensorboard_path = path / "tensorboard"
 
     def facts(self) -> dict[str, Any]:
         """run.json: format, id, name, kind, created, version, preset. UserError when it is not a run folder."""
@@ -95,7 +96,13 @@ class Run:
         return str(self.facts()["name"])
 
     def settings(self) -> Settings:
-        """The frozen settings."""
+        """The frozen settings; UserError for an imported run, which has none."""
+        facts = self.facts()
+        if facts["kind"] == "imported":
+            raise UserError(
+                f"{facts['name']} was imported from {facts.get('source', 'another program')}: it has curves, but no "
+                "settings and no models, so it cannot go on and no grid can be drawn of it."
+            )
         return presets.thaw(self.settings_path)
 
     def checkpoints(self) -> list[SavedModel]:

@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Any
 
 from core import events as ev
 from core.errors import UserError, disk_sentence
-from core.launch import distributed_command, worker_environment
+from core.launch import OFFLINE, distributed_command, worker_environment
 from core.runs import CommandReader, Run, open_run
 
 if TYPE_CHECKING:
     from core.engine.control import Control
+    from core.tools.tfevents_writer import EventFile
 
 OK, FAILED, MISTAKE = 0, 1, 2
 _log = logging.getLogger("burnish")
@@ -32,6 +33,7 @@ def main(arguments: list[str]) -> int:
         print("usage: python -m core.worker train|cache|grid RUN_DIR", file=sys.stderr)
         return MISTAKE
     kind, folder = arguments
+    os.environ.update(OFFLINE)
     try:
         run = open_run(Path(folder))
         _write_to_console_log(run)
@@ -58,10 +60,15 @@ def _write_to_console_log(run: Run) -> None:
 
 
 def _launch_processes(run: Run) -> int:
-    """Start one process per GPU and wait; their rank 0 speaks for the run."""
+    """Start one process per GPU and wait; their rank 0 speaks for the run.
+
+    A terminal's ctrl-C reaches all processes. torchrun would kill them 30 seconds later and all ranks but 0 would end
+    at once, so they are started deaf to it: rank 0 hears it again and tells the others at the next step.
+    """
     settings = run.settings()
     command = distributed_command(run.path, settings.hardware.processes)
     _log.info("starting %s", " ".join(command))
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     child = subprocess.Popen(command, env=worker_environment())
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: run.send("stop"))
@@ -86,6 +93,7 @@ def _follow_rank_zero(kind: str, run: Run) -> int:
     """A rank other than 0: works, says nothing."""
     from core.engine.control import Control
 
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         for _ in _job(kind, run, Control()):
             pass
@@ -134,7 +142,10 @@ def _job(kind: str, run: Run, control: Control, writer: _SafeWriter | None = Non
         return
     from core.engine.session import Session
 
-    session = Session(run, run.settings(), control)
+    settings = run.settings()
+    if kind == "train" and writer is not None and settings.output.tensorboard:
+        writer.write_for_tensorboard()
+    session = Session(run, settings, control)
     if kind == "cache":
         yield from session.cache_only()
         return
@@ -149,21 +160,43 @@ def _job(kind: str, run: Run, control: Control, writer: _SafeWriter | None = Non
 
 
 class _SafeWriter:
-    """An event writer that two threads may use."""
+    """An event writer that two threads may use; it may write for TensorBoard beside."""
 
     def __init__(self, run: Run) -> None:
+        self._run = run
         self._writer = ev.Writer(run.events_path)
+        self._tensorboard: EventFile | None = None
         self._lock = threading.Lock()
+
+    def write_for_tensorboard(self) -> None:
+        """From now on write every event's numbers into a TensorBoard file too. UserError when it cannot be made."""
+        from core.tools.tfevents_writer import open_live
+
+        with self._lock:
+            self._tensorboard = open_live(self._run)
 
     def write(self, event: ev.Event) -> None:
         """Append an event."""
         with self._lock:
             self._writer.write(event)
+            if self._tensorboard is None:
+                return
+            try:
+                self._tensorboard.write(event)
+            except OSError:  # the run's own record is whole; TensorBoard's can be exported from it later
+                _log.exception("nothing more is written for TensorBoard")
+                self._close_tensorboard()
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the files."""
         with self._lock:
             self._writer.close()
+            self._close_tensorboard()
+
+    def _close_tensorboard(self) -> None:
+        if self._tensorboard is not None:
+            self._tensorboard.close()
+            self._tensorboard = None
 
 
 def _end(writer: Any, state: str, text: str) -> None:
@@ -179,7 +212,7 @@ def _stop_on_signals(control: Control) -> None:
     """The first ctrl-C (or SIGTERM) stops and saves; the second one ends at once."""
 
     def handler(number: int, frame: object) -> None:
-        if control.stopping:
+        if control.interrupted:
             os._exit(130)
         control.stop()
 

@@ -145,13 +145,14 @@ def _shipped(module: Any) -> dict[str, Any]:
 
 def _anatomy(module: Any, configs: Mapping[str, Any], where: str) -> Anatomy:
     try:
-        parts = {part: tuple(_layers(part, configs[part])) for part in module.PREFIXES}
+        parts = {part: tuple(layers_of(part, configs[part])) for part in module.PREFIXES}
     except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
         raise UserError(f"{where}: the configs of its parts cannot be used ({error!r}).") from None
     return Anatomy(module.__name__.rsplit(".", 1)[1], module, configs, parts)
 
 
-def _layers(part: str, config: Mapping[str, Any]) -> list[Layer]:
+def layers_of(part: str, config: Mapping[str, Any]) -> list[Layer]:
+    """The layers of a part ("unet", "vae", "text_encoder" ...) from its config, under the names of its module."""
     if part == "unet":
         return unet_layers(config)
     return vae_layers(config) if part == "vae" else clip_layers(config)

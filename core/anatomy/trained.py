@@ -1,13 +1,15 @@
-"""Which weights a method trains: chosen tensors of the model, and additions (LoRA) beside its layers. No torch."""
+"""Which weights a method trains: chosen tensors of the model, and additions (LoRA ...) beside its layers. No torch."""
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from core import registry
+from core.anatomy.additions import PLAIN, Form, Shape
 from core.anatomy.layers import Layer, Tensor, tensors_of
 from core.errors import UserError
 
@@ -22,13 +24,22 @@ class Trained:
 
     Attributes:
         names: Its own tensors that are trained.
-        ranks: Rank of the LoRA beside each layer that has one.
-        magnitudes: Whether each of those has a magnitude for every output as well (DoRA).
+        ranks: Rank of the addition beside each layer that has one.
+        form: What these additions are.
     """
 
     names: frozenset[str] = frozenset()
     ranks: Mapping[str, int] = field(default_factory=dict)
-    magnitudes: bool = False
+    form: Form = PLAIN
+
+    def beside(self, layer: Layer) -> list[Shape]:
+        """Shapes of the tensors that are added beside a layer; none where it has no addition."""
+        rank = self.ranks.get(layer.name)
+        return self.form.shapes(layer, rank) if rank else []
+
+    def added(self, layers: Iterable[Layer]) -> int:
+        """Number of weights beside layers."""
+        return sum(math.prod(shape) for layer in layers for shape in self.beside(layer))
 
 
 def chosen(
@@ -64,19 +75,11 @@ def everything(layers: Iterable[Layer]) -> Trained:
     return Trained(frozenset(tensor.name for tensor in tensors_of(layers)))
 
 
-def additions(layers: Iterable[Layer], endings: Iterable[str], rank: int, magnitudes: bool = False) -> Trained:
-    """A LoRA of a rank beside every linear layer and convolution whose name ends with one of `endings`."""
+def additions(layers: Iterable[Layer], endings: Iterable[str], rank: int, form: Form = PLAIN) -> Trained:
+    """An addition of a rank beside every linear layer and convolution whose name ends with one of `endings`."""
     ends = tuple(f".{ending}" for ending in endings)
     ranks = {layer.name: rank for layer in layers if layer.op in ("linear", "conv") and f".{layer.name}".endswith(ends)}
-    return Trained(ranks=ranks, magnitudes=magnitudes)
-
-
-def added_weights(layer: Layer, rank: int, magnitudes: bool = False) -> int:
-    """Weights of the LoRA beside a layer: A as wide as its input and kernel, B as its output; DoRA's magnitudes."""
-    inputs = 1
-    for side in layer.shape[1:]:
-        inputs *= side
-    return rank * (inputs + layer.shape[0]) + (layer.shape[0] if magnitudes else 0)
+    return Trained(ranks=ranks, form=form)
 
 
 def trained_parts(settings: Settings, anatomy: Anatomy) -> dict[str, Trained]:
@@ -103,7 +106,7 @@ def _read_only(part: str, what: Trained, settings: Settings, anatomy: Anatomy) -
         return not beginnings or not name.removeprefix("text_model.").startswith(beginnings)
 
     ranks = {name: rank for name, rank in what.ranks.items() if is_read(name)}
-    return Trained(frozenset(filter(is_read, what.names)), ranks, what.magnitudes)
+    return replace(what, names=frozenset(filter(is_read, what.names)), ranks=ranks)
 
 
 def counts(anatomy: Anatomy, trained: Mapping[str, Trained]) -> tuple[int, int]:
@@ -112,10 +115,6 @@ def counts(anatomy: Anatomy, trained: Mapping[str, Trained]) -> tuple[int, int]:
     for part, what in trained.items():
         layers = anatomy.parts[part]
         own += sum(tensor.count for tensor in tensors_of(layers) if tensor.name in what.names)
-        added += sum(
-            added_weights(layer, what.ranks[layer.name], what.magnitudes)
-            for layer in layers
-            if layer.name in what.ranks
-        )
+        added += what.added(layers)
         whole += sum(layer.count for layer in layers)
     return own + added, whole + added

@@ -32,6 +32,15 @@ _PLAIN: dict[str, tuple[Any, ...]] = {
     "conv_out_kernel": (None, 3),
     "reverse_transformer_layers_per_block": (None,),
 }
+#: Blocks of the modules that stand alone.
+_LONE_MODULES = {
+    "time_embedding": "time embedding",
+    "add_embedding": "time embedding",
+    "conv_in": "in",
+    "mid_block": "mid",
+    "conv_norm_out": "out",
+    "conv_out": "out",
+}
 _BLOCK_TYPES = ("DownBlock2D", "CrossAttnDownBlock2D", "UpBlock2D", "CrossAttnUpBlock2D")
 
 
@@ -179,6 +188,17 @@ def unet_layers(config: Config) -> list[Layer]:
     layers.append(end.norm("conv_norm_out", plan.base))
     layers.append(end.conv("conv_out", (plan.base, plan.channels[1]), 3, "conv in/out"))
     return layers
+
+
+def block_of(name: str) -> str:
+    """The block ("down 0", "mid", "in" ...) of a tensor or module of the UNet by its name in diffusers' module.
+
+    Raises KeyError for a name that is not the UNet's.
+    """
+    first, _, rest = name.partition(".")
+    if first in ("down_blocks", "up_blocks"):
+        return f"{first.removesuffix('_blocks')} {rest.partition('.')[0]}"
+    return _LONE_MODULES[first]
 
 
 def _block_layers(block: Block, plan: UnetPlan) -> Iterator[Layer]:

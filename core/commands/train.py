@@ -9,13 +9,13 @@ from pathlib import Path
 
 from core import checks, presets, runs
 from core.errors import UserError
+from core.launch import MEETING_PLACE, launch_lines
 from core.paths import resolve
 from core.runs import Run
 from core.terminal import run_worker
 
-
 #: Options, and whole tables, that decide which weights there are.
-_FIXED = ("model.base", "model.family", "training.method", "lora", "part")
+_FIXED = ("model.base", "model.family", "training.method", "training.block_rates", "lora", "loha", "lokr", "part")
 #: When some take effect, where that is not the next step.
 _LATER = {
     "training.optimizer": "whose memory of past gradients begins anew",
@@ -28,11 +28,13 @@ _LATER = {
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """PRESET.toml [--set key=value]... [--run DIR] | --resume RUN."""
+    """PRESET.toml [--set key=value]... [--run DIR] | --resume RUN; [--print-launch [--machines N]]."""
     parser.add_argument("preset", nargs="?", help="a preset file, or the name of a built-in preset")
     parser.add_argument("--set", action="append", default=[], metavar="group.field=value", help="change a setting")
     parser.add_argument("--run", type=Path, metavar="DIR", help="make DIR the run's folder")
     parser.add_argument("--resume", metavar="RUN", help="go on with a run: its folder, name or id")
+    parser.add_argument("--print-launch", action="store_true", help="make the run and print how to start it elsewhere")
+    parser.add_argument("--machines", type=int, default=1, metavar="N", help="for --print-launch: on so many machines")
     parser.add_argument("--json", action="store_true", help="print one JSON document at the end, and nothing else")
 
 
@@ -61,13 +63,13 @@ def _to_resume(name: str, changes: list[str]) -> Run:
         settings = presets.build({**presets.flat(settings), **presets.parse_changes(changes)}, "--set")
     checks.require_startable(settings)
     if changes:
-        for line in _effects(presets.flat(found.settings()), presets.flat(settings)):
+        for line in effects(presets.flat(found.settings()), presets.flat(settings)):
             print(line, file=sys.stderr)
         presets.freeze(found.settings_path, runs.freeze_paths(settings))
     return found
 
 
-def _effects(old: dict[str, object], new: dict[str, object]) -> list[str]:
+def effects(old: dict[str, object], new: dict[str, object]) -> list[str]:
     """What each changed setting does to a run that goes on: a line for each."""
     lines = []
     for key in new:
@@ -84,6 +86,8 @@ def run(options: argparse.Namespace) -> int:
     """Start or go on; prints {"run", "state", "step"} with --json."""
     if bool(options.preset) == bool(options.resume):
         raise UserError("Give either a preset or --resume RUN.")
+    if options.machines < 1 or (options.machines > 1 and not options.print_launch):
+        raise UserError("--machines N goes with --print-launch, and N is 1 or more: each machine starts its own part.")
     if options.resume:
         if options.run:
             raise UserError("--run is for a new run; one that goes on stays in its folder. Leave --run out.")
@@ -93,6 +97,8 @@ def run(options: argparse.Namespace) -> int:
         settings = presets.load(path, options.set)
         checks.require_startable(settings)
         found = runs.create(settings, options.run, preset=path.stem)
+    if options.print_launch:
+        return _print_launch(found, options.machines, options.json)
     code, _ = run_worker("train", found, quiet=options.json)
     state, step = found.state()
     if options.json:
@@ -100,3 +106,22 @@ def run(options: argparse.Namespace) -> int:
     elif code == 0:
         print(f"{state.capitalize()} at step {step:,}. The run is in {found.path}")
     return code
+
+
+def _print_launch(found: Run, machines: int, as_json: bool) -> int:
+    """Print the lines that start a run by hand; {"run", "launch", "machines"} with --json. Starts nothing."""
+    lines = launch_lines(found.path, found.settings().hardware.processes, machines)
+    if as_json:
+        print(json.dumps({"run": str(found.path), "launch": lines, "machines": machines}))
+        return 0
+    if machines > 1:
+        place = MEETING_PLACE.partition(":")[0]
+        print(
+            f"# On each of the {machines} machines, with the address of the first one for {place}. The run, the",
+            file=sys.stderr,
+        )
+        print(
+            "# pictures, the model and hardware.cache_folder must be on a disk that all of them see.", file=sys.stderr
+        )
+    print("\n".join(lines))
+    return 0

@@ -44,7 +44,7 @@ def _metadata(models: Models, settings: Settings, method: Any, facts: Mapping[st
     lora = not is_whole_model(settings)
     entries: dict[str, Any] = {
         "modelspec.sai_model_spec": "1.0.1",
-        "modelspec.architecture": models.family.ARCHITECTURE + ("/lora" if lora else ""),
+        "modelspec.architecture": _architecture(models, settings) + ("/lora" if lora else ""),
         "modelspec.implementation": "https://github.com/Stability-AI/generative-models",
         "modelspec.title": facts["name"],
         "modelspec.date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
@@ -57,6 +57,7 @@ def _metadata(models: Models, settings: Settings, method: Any, facts: Mapping[st
         "ss_optimizer": training.optimizer,
         "ss_lr_scheduler": training.schedule,
         "ss_seed": training.seed,
+        "ss_clip_skip": settings.model.clip_skip,
         "ss_steps": facts["step"],
         "ss_epoch": int(facts["epoch"]),
         "ss_batch_size_per_device": training.batch_size,
@@ -69,6 +70,13 @@ def _metadata(models: Models, settings: Settings, method: Any, facts: Mapping[st
         **method.describe(settings),
     }
     return {key: value if isinstance(value, str) else json.dumps(value) for key, value in entries.items()}
+
+
+def _architecture(models: Models, settings: Settings) -> str:
+    """modelspec's name of the family, of which SD 2.x has one for each prediction."""
+    family = models.family
+    by_velocity = predicts_velocity(models, settings) and hasattr(family, "ARCHITECTURE_V")
+    return str(family.ARCHITECTURE_V if by_velocity else family.ARCHITECTURE)
 
 
 def parent(path: Path) -> dict[str, str]:

@@ -21,17 +21,32 @@ class Control:
         self._reader = reader
         self._clock = clock
         self._last_poll = float("-inf")
+        self._interrupted = False
         self.stopping = False
         self.paused = False
         self.save = False
         self.sample = False
 
+    @property
+    def asked(self) -> bool:
+        """Whether anything waits to be served."""
+        return self.stopping or self.paused or self.save or self.sample
+
     def stop(self) -> None:
-        """Ask for a stop (a signal handler may call this)."""
-        self.stopping = True
+        """Ask for a stop (a signal handler may call this); the next poll takes it in.
+
+        Several processes must see it at the same place in their work, so it cannot appear between two lines of theirs.
+        """
+        self._interrupted = True
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether a stop was asked for, heard or not."""
+        return self._interrupted or self.stopping
 
     def poll(self) -> None:
         """Take in new commands."""
+        self.stopping = self.interrupted
         now = self._clock()
         if self._reader is None or now - self._last_poll < 0.2:
             return

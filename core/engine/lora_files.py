@@ -1,8 +1,8 @@
-"""LoRA weights between PEFT's modules, kohya's files, and a merge into plain weights."""
+"""LoRA, LoHa and LoKr between PEFT's modules, the files that other programs load, and a merge into plain weights."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -13,29 +13,55 @@ from core.errors import UserError
 State = dict[str, torch.Tensor]
 
 _DOWN, _UP = ".lora_down.weight", ".lora_up.weight"
+_ALPHA, _DORA = ".alpha", ".dora_scale"
+
+#: Names of PEFT's tensors of a LoHa and a LoKr layer, which LyCORIS' files have too.
+_HADAMARD = ("hada_w1_a", "hada_w1_b", "hada_w2_a", "hada_w2_b")
+_KRONECKER = ("lokr_w1", "lokr_w1_a", "lokr_w1_b", "lokr_w2", "lokr_w2_a", "lokr_w2_b")
+#: Tucker's form of the two, which is read though not written.
+_TUCKER = ("hada_t1", "hada_t2", "lokr_t2")
 
 
-def kohya_tensors(module: torch.nn.Module, source: ModelSource, part: str, alpha: float) -> State:
-    """The additions inside a module as {name}.lora_down.weight, .lora_up.weight, .alpha, and .dora_scale for DoRA."""
+def file_tensors(module: torch.nn.Module, source: ModelSource, part: str, alpha: float) -> State:
+    """The additions inside a module under the names of kohya and LyCORIS.
+
+    {name}.lora_down.weight and .lora_up.weight, with .dora_scale for DoRA; or .hada_w1_a ...; or .lokr_w1 ...; and
+    {name}.alpha for each layer.
+    """
     found: State = {}
     for path, layer in _layers(module):
-        down: Any = getattr(layer, "lora_A", None)
-        if down is None or "default" not in down:
-            continue
-        name = kohya_name(path, source, part)
-        found[name + _DOWN] = down["default"].weight.detach()
-        found[name + _UP] = layer.lora_B["default"].weight.detach()
-        found[f"{name}.alpha"] = torch.tensor(float(alpha))
-        magnitudes = getattr(layer, "lora_magnitude_vector", None)
-        if magnitudes is not None and "default" in magnitudes:
-            sides = down["default"].weight.ndim - 1
-            found[f"{name}.dora_scale"] = magnitudes["default"].weight.detach().reshape(-1, *[1] * sides)
+        own = _lora(layer) or dict(_lycoris(layer))
+        if own:
+            name = kohya_name(path, source, part)
+            found.update({name + ending: tensor for ending, tensor in own.items()})
+            found[name + _ALPHA] = torch.tensor(float(alpha))
     return found
 
 
 def _layers(module: torch.nn.Module) -> list[tuple[str, Any]]:
     """Paths and layers; of any type, since PEFT's layers have attributes that torch's do not declare."""
     return list(module.named_modules())
+
+
+def _lora(layer: Any) -> State:
+    """Tensors of a LoRA by the endings of their names; empty where there is none."""
+    down: Any = getattr(layer, "lora_A", None)
+    if down is None or "default" not in down:
+        return {}
+    found = {_DOWN: down["default"].weight.detach(), _UP: layer.lora_B["default"].weight.detach()}
+    magnitudes = getattr(layer, "lora_magnitude_vector", None)
+    if magnitudes is not None and "default" in magnitudes:
+        sides = down["default"].weight.ndim - 1
+        found[_DORA] = magnitudes["default"].weight.detach().reshape(-1, *[1] * sides)
+    return found
+
+
+def _lycoris(layer: Any) -> Iterator[tuple[str, torch.Tensor]]:
+    """(ending, tensor) of a LoHa or LoKr."""
+    for name in (*_HADAMARD, *_KRONECKER):
+        held: Any = getattr(layer, name, None)
+        if held is not None and "default" in held:
+            yield f".{name}", held["default"].detach()
 
 
 def kohya_name(path: str, source: ModelSource, part: str) -> str:
@@ -54,21 +80,29 @@ def kohya_name(path: str, source: ModelSource, part: str) -> str:
 
 
 def is_lora(keys: list[str]) -> bool:
-    """Whether a file's tensors are a LoRA's."""
-    return any(key.endswith(_DOWN) for key in keys)
+    """Whether a file's tensors are those of a LoRA, LoHa or LoKr."""
+    return any(_layer_of(key) for key in keys)
+
+
+def _layer_of(key: str) -> str:
+    """The layer whose addition a tensor belongs to, "" for alphas and whatever is no addition."""
+    if key.endswith(_DOWN):
+        return key.removesuffix(_DOWN)
+    name, _, ending = key.rpartition(".")
+    return name if ending in _HADAMARD or ending in _KRONECKER else ""
 
 
 def merged(
     module: torch.nn.Module, base: Mapping[str, torch.Tensor], lora: State, source: ModelSource, part: str
 ) -> State:
-    """`base` weights with a kohya LoRA added: W + alpha / rank * up @ down, and for DoRA brought to its length.
+    """`base` weights with a LoRA, LoHa or LoKr added, as A1111 and ComfyUI add it; DoRA brought to its length.
 
     `module` is a plain one without adapters, `base` its state. Only the changed tensors are returned.
-    UserError when a layer of the LoRA is not in the module (another family).
+    UserError when a layer of the file is not in the module (another family), or does not fit it.
     """
     changed: State = {}
     prefix = str(source.family.LORA_PREFIXES[part])
-    wanted = {key.removesuffix(_DOWN) for key in lora if key.endswith(_DOWN) and key.startswith(prefix)}
+    wanted = {_layer_of(key) for key in lora if key.startswith(prefix)} - {""}
     for path, layer in module.named_modules():
         if not wanted or not hasattr(layer, "weight"):
             continue
@@ -93,21 +127,48 @@ def _name_or_none(path: str, source: ModelSource, part: str) -> str:
 
 
 def _with_addition(weight: torch.Tensor, lora: State, name: str) -> torch.Tensor:
-    """A weight with what a LoRA adds to it, in 32 bits."""
-    down, up = lora[name + _DOWN].float(), lora[name + _UP].float()
-    rank = down.shape[0]
-    alpha = float(lora[f"{name}.alpha"]) if f"{name}.alpha" in lora else float(rank)
-    delta = up.flatten(1) @ down.flatten(1)
-    whole = weight.float() + (delta * (alpha / rank)).reshape(weight.shape)
-    scale = lora.get(f"{name}.dora_scale")
-    if scale is None:
+    """A weight with what a file adds to it, in 32 bits."""
+
+    def find(ending: str) -> torch.Tensor | None:
+        tensor = lora.get(f"{name}.{ending}")
+        return None if tensor is None else tensor.float()
+
+    delta, rank = _delta(find)
+    alpha = find("alpha")
+    scale = float(alpha) / rank if rank and alpha is not None else 1.0
+    if delta.numel() != weight.numel():
+        raise UserError(f"The LoRA's layer {name} has not the size of the model's; it is of another family.")
+    whole = weight.float() + (delta * scale).reshape(weight.shape)
+    length = find("dora_scale")
+    if length is None:
         return whole
-    length = whole.flatten(1).norm(dim=1).reshape(-1, *[1] * (whole.ndim - 1))
-    turned: torch.Tensor = whole / length * scale.float().reshape(length.shape)
+    now = whole.flatten(1).norm(dim=1).reshape(-1, *[1] * (whole.ndim - 1))
+    turned: torch.Tensor = whole / now * length.reshape(now.shape)
     return turned
 
 
-def summary(lora: State) -> dict[str, Any]:
-    """Rank and number of layers of a LoRA, for people."""
-    downs = [tensor for key, tensor in lora.items() if key.endswith(_DOWN)]
-    return {"layers": len(downs), "rank": max((tensor.shape[0] for tensor in downs), default=0)}
+def _delta(find: Callable[[str], torch.Tensor | None]) -> tuple[torch.Tensor, int]:
+    """(what is added before scaling, rank; 0 for a LoKr without any product, which is not scaled)."""
+    down, up = find("lora_down.weight"), find("lora_up.weight")
+    if down is not None and up is not None:
+        return up.flatten(1) @ down.flatten(1), down.shape[0]
+    if any(find(name) is not None for name in _TUCKER):
+        raise UserError("The file holds layers in Tucker's form, which is not read here; merge it with LyCORIS' tools.")
+    hadamard = [tensor for name in _HADAMARD if (tensor := find(name)) is not None]
+    if len(hadamard) == len(_HADAMARD):
+        first, second = (hadamard[n].flatten(1) @ hadamard[n + 1].flatten(1) for n in (0, 2))
+        return first * second, hadamard[1].shape[0]
+    small, first_rank = _factor(find, "lokr_w1")
+    large, second_rank = _factor(find, "lokr_w2")
+    # A convolution's kernel is part of the larger matrix's rows, so all is as for a linear layer.
+    return torch.kron(small, large.flatten(1)), second_rank or first_rank
+
+
+def _factor(find: Callable[[str], torch.Tensor | None], name: str) -> tuple[torch.Tensor, int]:
+    """(a LoKr's matrix, the rank of the product that it is kept as, or 0); UserError when it is not there."""
+    whole, first, second = find(name), find(f"{name}_a"), find(f"{name}_b")
+    if whole is not None:
+        return whole, 0
+    if first is None or second is None:
+        raise UserError("The LoRA's file is damaged or of a kind that is not known: tensors of a layer are missing.")
+    return first @ second.flatten(1), second.shape[0]

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 
 from core import events as ev
-from core.engine.control import Control
 from core.engine.models import Models, autocast
 from core.engine.noise import NoiseSchedule
 from core.engine.objective import scheduler_config
@@ -78,19 +77,19 @@ class Observer:
                 duration=round(time.monotonic() - began, 3),
             )
 
-    def sample(self, step: int, control: Control) -> Iterator[ev.Event]:
-        """Draw the sample prompts; a wish to stop leaves the rest undrawn."""
+    def sample(self, step: int, stop: Callable[[], bool], keep: bool = True) -> Iterator[ev.Event]:
+        """Draw the sample prompts; a wish to stop leaves the rest undrawn. `keep`: whether the pictures are saved."""
         requests = self.requests()
         if not requests:
             yield ev.Message(level="warning", text="There is no sample prompt in the settings.", step=step)
             return
         self._models.load("vae")
-        drawing = Drawing(
-            self._models, self._text_states, self._precision, control.should_stop, scheduler=self._scheduler
-        )
+        drawing = Drawing(self._models, self._text_states, self._precision, stop, scheduler=self._scheduler)
         yield ev.Progress(phase="sample", done=0, total=len(requests))
         try:
             for index, image in drawing.draw(requests, batch=8):
+                if not keep:
+                    continue
                 request = requests[index]
                 path = self._run.samples_path / f"step{step:08d}-{index:02d}.png"
                 text = parameters(request, {"Model": f"{self._run.name} step {step}"})

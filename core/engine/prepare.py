@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,8 +16,9 @@ from core import paths
 from core.data.captions import first
 from core.data.dataset import Dataset, Item, build_dataset
 from core.data.index import Index, index_path
-from core.engine.cache import encode_missing
+from core.engine.cache import Encoded, encode_missing
 from core.engine.control import Control
+from core.engine.distributed import Board, broadcast_flags, require_same
 from core.engine.latent_store import LatentStore, entry_key
 from core.engine.loader import sizes
 from core.engine.models import Models
@@ -119,8 +121,9 @@ def cache_latents(
     dataset, index = indexed
     models.load("vae")
     store = LatentStore(cache_root(settings) / "latents" / models.vae_fingerprint)
+    accelerator.wait_for_everyone()  # opening a store clears away half-written shards: nobody may be writing one
     items = dataset.items[accelerator.process_index :: accelerator.num_processes]
-    throttle = Throttle()
+    board = Board(accelerator, "cache")
     work = encode_missing(
         items,
         models,
@@ -128,18 +131,55 @@ def cache_latents(
         batch=settings.hardware.encode_batch,
         precision=precision,
         mirror=settings.data.flip,
-        stop=control.should_stop,
+        stop=lambda: bool(board.add("stop", int(control.should_stop()))),
     )
-    for progress in work:
-        for path, reason in progress.broken:
-            index.mark_broken(path, reason)
-            yield ev.Message(level="warning", text=f"{path} is skipped: {reason}.")
-        if throttle.lets(progress.done, progress.total):
-            yield ev.Progress(phase="cache", done=progress.done, total=progress.total)
+    with contextlib.suppress(Stopped):
+        yield from _told(work, index, board)
+        yield from _wait_for_others(board, accelerator, control)
     accelerator.wait_for_everyone()
+    if broadcast_flags(accelerator, [board.add("stop") > 0])[0]:
+        raise Stopped
     if accelerator.num_processes > 1:
         store.refresh()
     return store
+
+
+def _told(work: Iterable[Encoded], index: Index, board: Board) -> Iterator[ev.Event]:
+    """The events of this process's share of the encoding: its broken pictures, and the progress of all processes."""
+    throttle = Throttle()
+    done = 0
+    for number, progress in enumerate(work):
+        total = board.add("total", progress.total if number == 0 else 0)
+        so_far = board.add("done", progress.done - done)
+        done = progress.done
+        for path, reason in progress.broken:
+            index.mark_broken(path, reason)
+            yield ev.Message(level="warning", text=f"{path} is skipped: {reason}.")
+        if throttle.lets(so_far, total):
+            yield ev.Progress(phase="cache", done=so_far, total=total)
+
+
+def _wait_for_others(board: Board, accelerator: Accelerator, control: Control) -> Iterator[ev.Event]:
+    """Rank 0 goes on telling how far the others are, and hears a wish to stop."""
+    board.add("ready", 1)
+    throttle = Throttle()
+    while accelerator.is_main_process and board.add("ready") < accelerator.num_processes:
+        if board.add("stop", int(control.should_stop())):
+            raise Stopped
+        done, total = board.add("done"), board.add("total")
+        if throttle.lets(done, total + 1):
+            yield ev.Progress(phase="cache", done=done, total=total)
+        time.sleep(0.2)
+
+
+def agree(data: Prepared, accelerator: Accelerator) -> None:
+    """UserError when the processes found different pictures or latents."""
+    require_same(
+        accelerator,
+        data.fingerprint,
+        "The machines do not find the same pictures and latents: put data.folders and hardware.cache_folder on a disk "
+        "that all of them see under the same path.",
+    )
 
 
 def gather(settings: Settings, dataset: Dataset, store: LatentStore) -> Prepared:

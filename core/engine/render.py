@@ -39,6 +39,7 @@ class Swapper:
 
     Attributes:
         scheduler: The scheduler config of what is shown: a run may have taught its model another prediction.
+        clip_skip: The layer of the text encoder that it was trained with, as its file says; 1 where nothing is said.
     """
 
     def __init__(self, models: Models) -> None:
@@ -47,9 +48,10 @@ class Swapper:
         self._base: dict[str, State] = {p: dict(getattr(models, p).state_dict()) for p in self._parts}
         self._present = ""
         self.scheduler: dict[str, Any] = models.source.configs["scheduler"]
+        self.clip_skip = 1
 
     def show(self, checkpoint: str) -> bool:
-        """Make the models those of a checkpoint ("" is the base); True when the text encoder changed."""
+        """Make the models those of a checkpoint ("" is the base); True when what a prompt gives changed."""
         if checkpoint == self._present:
             return False
         own = self._models.source.configs["scheduler"]
@@ -65,7 +67,9 @@ class Swapper:
             module.load_state_dict(state, assign=True)
             if part == "unet":
                 module.to(memory_format=self._models.layout)
-        self._present, self.scheduler = checkpoint, scheduler
+        clip_skip = _clip_skip(Path(checkpoint)) if checkpoint else 1
+        changed_text |= clip_skip != self.clip_skip
+        self._present, self.scheduler, self.clip_skip = checkpoint, scheduler, clip_skip
         return changed_text
 
     def _weights(self, path: Path) -> tuple[dict[str, State], dict[str, Any]]:
@@ -90,6 +94,12 @@ class Swapper:
         shapes = {p: {name: tuple(t.shape) for name, t in self._base[p].items()} for p in self._parts}
         weights = {part: source.read(part, list(shapes[part]), shapes[part]) for part in self._parts}
         return weights, source.configs["scheduler"]
+
+
+def _clip_skip(path: Path) -> int:
+    """What a checkpoint's file says under kohya's name for it."""
+    said = read_header(path)[1].get("ss_clip_skip", "") if path.is_file() else ""
+    return int(said) if said.isdecimal() else 1
 
 
 class Renderer:
@@ -118,7 +128,7 @@ class Renderer:
             cells = list(group)
             try:
                 if self._swapper.show(checkpoint):
-                    self._texts = TextStates(self._models, self._precision)
+                    self._texts = TextStates(self._models, self._precision, self._swapper.clip_skip)
             except UserError as error:
                 yield error
                 continue
@@ -146,7 +156,9 @@ class Renderer:
         key = str(path)
         if key not in self._hashes:
             self._hashes[key] = file_hash(path) if path.is_file() else ""
-        return {"Model hash": self._hashes[key], "Model": name}
+        facts: dict[str, Any] = {"Model hash": self._hashes[key], "Model": name}
+        clip_skip = _clip_skip(path)
+        return {**facts, "Clip skip": clip_skip} if clip_skip > 1 else facts
 
 
 def render_job(job: Run, control: Control) -> Iterator[ev.Event]:

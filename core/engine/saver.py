@@ -1,14 +1,15 @@
-"""When checkpoints and training states are saved, and which are kept."""
+"""When checkpoints and training states are saved, which are kept, and the way back to the newest state."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from typing import Any
 
 from core import events as ev
 from core.engine import checkpoint, state
 from core.engine.models import Models
 from core.engine.trainer import Trainer
+from core.errors import UserError
 from core.runs import Run, SavedModel
 from core.settings import Settings
 from core.settings.output import OutputSettings
@@ -21,7 +22,9 @@ class Saver:
         losses: Validation loss by the step it was measured at; decides which checkpoints are the best.
     """
 
-    def __init__(self, run: Run, settings: Settings, models: Models, trainer: Trainer) -> None:
+    def __init__(self, run: Run, settings: Settings, models: Models, trainer: Trainer, writes: bool = True) -> None:
+        """`writes` is False in processes that only bring their share of the weights."""
+        self._writes = writes
         self.losses: dict[int, float] = {}
         self._run = run
         self._settings = settings
@@ -40,21 +43,50 @@ class Saver:
 
     def save(self, step: int, facts: Mapping[str, Any]) -> Iterator[ev.Event]:
         """Write checkpoint and state of a step; `facts` as checkpoint.save and state.save want them."""
+        with self._trainer.shown(), self._trainer.gathered():
+            if self._writes:
+                yield from self._checkpoint(step, facts)
+        weights, optimizer = self._trainer.trained_weights(), self._trainer.optimizer_state()
+        if not self._writes:
+            return
         run = self._run
-        known = {"parent": run.facts().get("parent") or run.keep_fact("parent", self._parent())}
-        yield ev.Progress(phase="save", done=0, total=2)
-        path = run.checkpoint_path(step, folder=self._settings.output.layout == "diffusers folder" and self._whole())
-        with self._trainer.shown():
-            size = checkpoint.save(path, self._models, self._settings, list(self._trainer.groups), {**facts, **known})
-        yield ev.Checkpoint(step=step, path=path.relative_to(run.path).as_posix(), bytes=size)
         folder = run.states_path / f"step{step:08d}"
-        kept = {**facts, "losses": [[at, loss] for at, loss in sorted(self.losses.items())]}
-        state.save(folder, self._trainer.trained_weights(), self._trainer.optimizer_state(), kept)
+        losses = [[at, loss] for at, loss in sorted(self.losses.items())]
+        kept = {**facts, "losses": losses, "optimizer": self._settings.training.optimizer}
+        state.save(folder, weights, optimizer, kept)
         run.prune_states(self._settings.output.keep_states)
         yield ev.StateSaved(step=step, path=folder.relative_to(run.path).as_posix())
         for old in dropped(run.checkpoints(), self._settings.output, self.losses):
             run.remove_checkpoint(old)
             yield ev.CheckpointRemoved(step=old.step, path=old.path.relative_to(run.path).as_posix())
+
+    def restore(self) -> Generator[ev.Event, None, dict[str, Any] | None]:
+        """Bring the trainer to the newest state that can be read; its facts, None when there is no state."""
+        for saved in reversed(self._run.states()):
+            try:
+                weights, optimizer, facts = state.load(saved.path)
+            except UserError as error:
+                yield ev.Message(level="warning", text=str(error))
+                continue
+            self._trainer.load_weights(weights)
+            present = self._settings.training.optimizer
+            if facts.get("optimizer", present) == present:
+                self._trainer.load_optimizer_state(optimizer)
+            else:
+                text = f"The optimizer was {facts['optimizer']} before; the new one begins without memory of the past."
+                yield ev.Message(level="warning", text=text, step=int(facts["step"]))
+            self.losses = {int(step): float(loss) for step, loss in facts.get("losses", [])}
+            return facts
+        return None
+
+    def _checkpoint(self, step: int, facts: Mapping[str, Any]) -> Iterator[ev.Event]:
+        """Write the weights that the modules hold now."""
+        run = self._run
+        known = {"parent": run.facts().get("parent") or run.keep_fact("parent", self._parent())}
+        yield ev.Progress(phase="save", done=0, total=2)
+        path = run.checkpoint_path(step, folder=self._settings.output.layout == "diffusers folder" and self._whole())
+        size = checkpoint.save(path, self._models, self._settings, list(self._trainer.groups), {**facts, **known})
+        yield ev.Checkpoint(step=step, path=path.relative_to(run.path).as_posix(), bytes=size)
 
     def _parent(self) -> dict[str, str]:
         return checkpoint.parent(self._models.source.path)

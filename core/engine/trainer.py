@@ -12,17 +12,20 @@ from accelerate import Accelerator
 from torch._dynamo.exc import TorchDynamoException
 
 from core import registry
-from core.checks import FUSED_ALONE, FUSED_FP16
+from core.checks import FSDP_FP16, FUSED_ALONE, FUSED_FP16
 from core.engine.attention import set_attention
+from core.engine.distributed import shards
 from core.engine.ema import Ema, shown
 from core.engine.fused_backward import FusedBackward
+from core.engine.guard import compile_advice, memory_advice
 from core.engine.loader import Batch
-from core.engine.models import Models
+from core.engine.models import Models, autocast
 from core.engine.objective import Objective
+from core.engine.rate_groups import RateGroup, rate_groups
+from core.engine.sharding import Shares
 from core.engine.text_states import Conditioning, TextStates
 from core.engine.weights import Mover, bundles, restore_precision, settle
 from core.errors import UserError
-from core.outlook import effective_rates
 from core.settings import Settings
 
 #: (loss, gradient's length) -> whether the weights must not move by it.
@@ -77,7 +80,8 @@ class Trainer:
     """Holds the trained modules and the optimizer, and takes steps.
 
     Attributes:
-        groups: Trained parameters by part ("unet", "text_encoder").
+        groups: Trained parameters by part ("unet", "text_encoder"); with FSDP this process's rows of them.
+        shares: The split weights with FSDP, else None.
         texts: Conditioning by the frozen text encoders; None when one of them is trained.
     """
 
@@ -96,7 +100,8 @@ class Trainer:
             for part in self.text_groups:
                 getattr(models, part).gradient_checkpointing_enable()
         set_attention(models, settings.hardware.attention, precision)
-        self._base_rates = effective_rates(settings)
+        self._counts = self._count()
+        self._precision = precision
         self.texts = None if self.text_groups else TextStates(models, precision, settings.model.clip_skip)
         self._objective = Objective.from_settings(settings, models.source.configs["scheduler"], models.device)
         self._schedule, self._schedule_options = registry.chosen("schedules", settings)
@@ -125,17 +130,33 @@ class Trainer:
     def _make_optimizer(self) -> None:
         training = self.settings.training
         component, options = registry.chosen("optimizers", self.settings)
-        groups = [{"params": p, "lr": self._base_rates[n], "name": n} for n, p in self.groups.items()]
-        optimizer = component.build(groups, options)
+        groups = rate_groups(self.models, self.settings, self.groups)
+        self._rate_groups = {group.name: group for group in groups}
+        self.shares = self._split(groups) if shards(self.settings, self.accelerator) else None
+        optimizer = component.build([group.options() for group in groups], options)
         if self.settings.hardware.compile:
             self.models.unet.compile_repeated_blocks(dynamic=True)
         denoiser = Denoiser(self.models, bool(self.text_groups), self.settings.model.clip_skip).train()
-        self.denoiser, self.optimizer = self.accelerator.prepare(denoiser, optimizer)
+        if self.shares:
+            self.denoiser, self.optimizer = denoiser, self.accelerator.prepare(optimizer)
+        else:
+            self.denoiser, self.optimizer = self.accelerator.prepare(denoiser, optimizer)
         self._mover = Mover(optimizer, training.seed, self.settings.hardware.offload_states)
         self._fused = FusedBackward(optimizer, self._mover) if self._may_fuse() else None
         self._alone = getattr(component, "FUSED", True)
         self._bundles = bundles(optimizer)
         self._ema = Ema(self._parameters, training.ema_decay, training.ema_on_cpu) if training.ema else None
+
+    def _split(self, groups: list[RateGroup]) -> Shares:
+        """Split the modules over the processes; the trained parameters are this process's rows from now on."""
+        if self.accelerator.scaler:
+            raise UserError(f"training.precision: {FSDP_FP16}")
+        parts = {"unet": self.models.unet, **(self.models.text_encoders if self.text_groups else {})}
+        shares = Shares(parts, self.groups, self.models.device.type)
+        self.groups = shares.groups
+        for group, parameters in zip(groups, shares.for_optimizer([g.parameters for g in groups]), strict=True):
+            group.parameters = parameters
+        return shares
 
     def _may_fuse(self) -> bool:
         """Whether the weights move inside the backward pass; UserError where they are to but cannot."""
@@ -169,21 +190,26 @@ class Trainer:
         losses = []
         try:
             for number, batch in enumerate(batches):
-                inner = number < len(batches) - 1
-                context = self.accelerator.no_sync(self.denoiser) if inner else contextlib.nullcontext()
-                with context:
+                with self._alone_until(number == len(batches) - 1):
                     loss = self.loss_sum(batch) * (self.accelerator.num_processes / images)
                     self.accelerator.backward(loss)
                 losses.append(loss.detach())
             total = self._whole_loss(losses)
             norm, moved = self._move_weights(total, refuse)
         except torch.OutOfMemoryError as error:
-            raise UserError(_memory_advice(self.settings)) from error
+            raise UserError(memory_advice(self.settings)) from error
         except TorchDynamoException as error:
-            raise UserError(_compile_advice(error)) from error
+            raise UserError(compile_advice(error)) from error
         if self._ema and moved:
             self._ema.update()
         return StepResult(total, norm, images, rates, moved)
+
+    def _alone_until(self, last: bool) -> contextlib.AbstractContextManager[Any]:
+        """The context of a micro-batch: before the last one, gradients are added up without being exchanged.
+
+        With FSDP each is exchanged, for gradients that are not would be whole in every process.
+        """
+        return contextlib.nullcontext() if last or self.shares else self.accelerator.no_sync(self.denoiser)
 
     def _whole_loss(self, losses: list[torch.Tensor]) -> torch.Tensor:
         """The step's loss over all micro-batches and processes."""
@@ -194,12 +220,13 @@ class Trainer:
 
     def _set_rates(self, factor: float, step: int) -> dict[str, float]:
         """Give every group its rate of a step: text encoders have none from the step on where they stop."""
-        rates = {}
+        rates: dict[str, float] = {}
         stop = self.settings.training.text_encoder_stop_step
         for group in self.optimizer.param_groups:
-            over = bool(stop) and step > stop and group["name"] != "unet"
-            group["lr"] = 0.0 if over else self._base_rates[group["name"]] * factor
-            rates[str(group["name"])] = float(group["lr"])
+            own = self._rate_groups[group["name"]]
+            over = bool(stop) and step > stop and own.part != "unet"
+            group["lr"] = 0.0 if over else own.rate * factor
+            rates[own.name] = float(group["lr"])
         return rates
 
     def _move_weights(self, loss: torch.Tensor, refuse: Refuse) -> tuple[torch.Tensor, bool]:
@@ -241,6 +268,11 @@ class Trainer:
         """Length of the gradient before it is shortened to the limit. A CPU looks first whether there is any need."""
         limit = self.settings.training.clip_norm or float("inf")
         parameters = [p for group in self.groups.values() for p in group]
+        if self.shares:
+            self.shares.take_gradients()
+            whole = self.shares.norm()
+            torch.nn.utils.clip_grads_with_norm_(parameters, limit, whole)
+            return whole
         if self.models.device.type != "cpu":
             norm: torch.Tensor = self.accelerator.clip_grad_norm_(parameters, limit)
             return norm.detach()
@@ -256,8 +288,10 @@ class Trainer:
         added = noise if batch.added is None else batch.added.to(device)
         timesteps = batch.timesteps.to(device)
         noisy = self.models.arrange(self._objective.schedule.add_noise(latents, added, timesteps))
-        predicted = self.denoiser(noisy, timesteps, *self._condition(batch.captions), batch.sizes.to(device))
-        per_picture = self._objective.losses(predicted, latents, noise, timesteps)
+        condition = self._condition(batch.captions)
+        with autocast(device, self._precision):
+            predicted = self.denoiser(noisy, timesteps, *condition, batch.sizes.to(device))
+        per_picture = self._objective.losses(predicted.float(), latents, noise, timesteps)
         total: torch.Tensor = (per_picture * batch.weights.to(device)).sum()
         return total
 
@@ -269,7 +303,7 @@ class Trainer:
 
     def shown(self) -> contextlib.AbstractContextManager[None]:
         """While inside, the model has the weights that the run shows: its EMA or its optimizer's average, if any."""
-        return shown(self._parameters, self._ema, getattr(self.optimizer, "optimizer", self.optimizer))
+        return shown(self._parameters, self._ema, self._plain)
 
     @property
     def _parameters(self) -> list[torch.nn.Parameter]:
@@ -277,64 +311,77 @@ class Trainer:
         return [parameter for group in self.groups.values() for parameter in group]
 
     def trained_weights(self) -> dict[str, torch.Tensor]:
-        """Trained weights by "part.number" in full precision; the parameters themselves, not copies."""
-        return {f"{part}.{i:05d}": p.data for part, group in self.groups.items() for i, p in enumerate(group)}
+        """Trained weights by "part.number" in full precision; the parameters themselves, not copies.
+
+        With FSDP all processes must ask; rank 0 gets whole tensors in RAM, the others nothing.
+        """
+        names = [f"{part}.{i:05d}" for part, group in self.groups.items() for i, _ in enumerate(group)]
+        weights = self.shares.gather(self._parameters) if self.shares else [p.data for p in self._parameters]
+        return dict(zip(names, weights, strict=not self.shares))
+
+    def gathered(self) -> contextlib.AbstractContextManager[None]:
+        """While inside, the modules of rank 0 hold whole weights, to be saved."""
+        return self.shares.gathered() if self.shares else contextlib.nullcontext()
 
     def load_weights(self, weights: Mapping[str, torch.Tensor]) -> None:
         """Put saved weights back; UserError when they are of other settings."""
-        own = self.trained_weights()
-        if own.keys() != weights.keys() or any(own[k].shape != weights[k].shape for k in own):
+        names = [f"{part}.{i:05d}" for part, group in self.groups.items() for i, _ in enumerate(group)]
+        found = [self._own(number, weights[name]) for number, name in enumerate(names) if name in weights]
+        if sorted(names) != sorted(weights) or any(
+            p.shape != t.shape for p, t in zip(self._parameters, found, strict=True)
+        ):
             raise UserError(
                 "The saved state belongs to other settings (method, rank or model); start a new run instead."
             )
-        for name, tensor in own.items():
-            tensor.copy_(weights[name])
+        for parameter, tensor in zip(self._parameters, found, strict=True):
+            parameter.data.copy_(tensor)
+
+    def _own(self, number: int, whole: torch.Tensor) -> torch.Tensor:
+        """What this process holds of a saved tensor in the shape of trained weight `number`."""
+        return self.shares.cut(number, whole) if self.shares else whole
 
     def optimizer_state(self) -> dict[str, Any]:
-        """State of the optimizer, and of the fp16 loss scaler and the EMA when there are such."""
+        """State of the optimizer, and of the fp16 loss scaler and the EMA when there are such.
+
+        With FSDP all processes must ask; rank 0 gets whole tensors, so that the state fits any number of processes.
+        """
         scaler = self.accelerator.scaler
+        ema = self._ema.state() if self._ema else {}
+        if self.shares and ema:
+            ema = {**ema, "average": self.shares.gather(ema["average"])}
         return {
-            "optimizer": self.optimizer.state_dict(),
+            "optimizer": self.shares.whole_state(self._plain) if self.shares else self.optimizer.state_dict(),
             "scaler": scaler.state_dict() if scaler else {},
-            "ema": self._ema.state() if self._ema else {},
+            "ema": ema,
         }
+
+    @property
+    def _plain(self) -> torch.optim.Optimizer:
+        """The optimizer itself, without accelerate's wrapper."""
+        plain: torch.optim.Optimizer = getattr(self.optimizer, "optimizer", self.optimizer)
+        return plain
 
     def load_optimizer_state(self, state: dict[str, Any]) -> None:
         """Put a saved optimizer state back."""
-        self.optimizer.load_state_dict(state["optimizer"])
-        saved = state["optimizer"]["state"]
+        whole = state["optimizer"]
+        mine = self.shares.local_state(self._plain, whole) if self.shares else whole
+        self.optimizer.load_state_dict(mine)
+        saved = mine["state"]
         for number, parameter in enumerate(p for group in self.optimizer.param_groups for p in group["params"]):
             restore_precision(parameter, self.optimizer.state.get(parameter), saved.get(number, {}))
         if self.accelerator.scaler and state.get("scaler"):
             self.accelerator.scaler.load_state_dict(state["scaler"])
         if self._ema and state.get("ema"):
-            self._ema.load(state["ema"])
+            average = [self._own(number, tensor) for number, tensor in enumerate(state["ema"]["average"])]
+            self._ema.load({**state["ema"], "average": average})
         elif self._ema:
             self._ema.restart()
 
     def counts(self) -> tuple[int, int]:
         """(trained weights, all weights of the trained parts)."""
+        return self._counts
+
+    def _count(self) -> tuple[int, int]:
         trained = sum(p.numel() for group in self.groups.values() for p in group)
         parts = [getattr(self.models, part) for part in self.groups]
         return trained, sum(p.numel() for part in parts for p in part.parameters())
-
-
-def _compile_advice(error: Exception) -> str:
-    """The sentence for a machine on which torch.compile does not work."""
-    reason = str(error).strip().partition("\n")[0][:200]
-    return f"hardware.compile does not work on this machine ({reason}). Switch it off, then resume the run."
-
-
-def _memory_advice(settings: Settings) -> str:
-    """The sentence for a GPU that ran out of memory, with the cheapest remedies that are not in use yet."""
-    remedies = []
-    if not settings.training.activation_checkpointing:
-        remedies.append("switch on training.activation_checkpointing")
-    if settings.training.batch_size > 1:
-        remedies.append("lower training.batch_size and raise training.accumulation")
-    if settings.training.optimizer != "adamw8bit":
-        remedies.append("choose the optimizer adamw8bit")
-    if settings.training.method in ("full", "part"):
-        remedies.append("choose the method lora")
-    remedies.append("lower data.resolution")
-    return f"The GPU ran out of memory. {', or '.join(remedies[:3]).capitalize()}; then resume the run."

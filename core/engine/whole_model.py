@@ -136,14 +136,15 @@ def write_folder(folder: Path, models: Models, settings: Settings, dtype: torch.
 
 
 def _write_tokenizer(folder: Path, models: Models, number: int) -> None:
-    """The tokenizer of a text encoder; the second one of SDXL pads with "!"."""
+    """The tokenizer of a text encoder, with the padding that the encoder was trained with."""
     shutil.copytree(models.source.tokenizer_folder(), folder)
-    if number == 0:
+    pad = models.family.PADS[number]
+    if not pad:
         return
     for name in ("tokenizer_config.json", "special_tokens_map.json"):
         path = folder / name
         if path.exists():
-            _write_json(path, {**json.loads(path.read_text(encoding="utf-8")), "pad_token": "!"})
+            _write_json(path, {**json.loads(path.read_text(encoding="utf-8")), "pad_token": pad})
 
 
 def _write_json(path: Path, value: Any) -> None:

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from core import events as ev
-from core import presets
+from core import presets, registry
 from core.anatomy.source import Anatomy
-from core.anatomy.trained import Trained, added_weights
+from core.anatomy.trained import Trained
 from core.errors import UserError
 from core.estimate.memory import Options
 from core.outlook import Outlook
@@ -107,8 +107,8 @@ def cost(settings: Settings, images: int | None, speed: Speed | None) -> Cost:
 def checkpoint_bytes(settings: Settings, anatomy: Anatomy, trained: Mapping[str, Trained]) -> int:
     """Size of one saved model: a whole one, or the additions alone."""
     size = _BYTES[settings.output.precision]
-    if settings.training.method == "lora":
-        return size * sum(_added(anatomy, part, what) for part, what in trained.items())
+    if not registry.component("methods", settings.training.method).WHOLE:
+        return size * sum(what.added(anatomy.parts[part]) for part, what in trained.items())
     return size * sum(anatomy.weights(part) for part in anatomy.parts)
 
 
@@ -117,13 +117,8 @@ def state_bytes(settings: Settings, anatomy: Anatomy, trained: Mapping[str, Trai
     weights = 0
     for part, what in trained.items():
         own = sum(t.count for layer in anatomy.parts[part] for t in layer.tensors() if t.name in what.names)
-        weights += 4 * (own + _added(anatomy, part, what))
+        weights += 4 * (own + what.added(anatomy.parts[part]))
     return weights * (2 if Options(settings).get("training.ema", False) else 1) + optimizer_bytes
-
-
-def _added(anatomy: Anatomy, part: str, what: Trained) -> int:
-    layers = (layer for layer in anatomy.parts[part] if layer.name in what.ranks)
-    return sum(added_weights(layer, what.ranks[layer.name], what.magnitudes) for layer in layers)
 
 
 def cache_bytes(settings: Settings, anatomy: Anatomy, images: int | None) -> int:

@@ -11,7 +11,7 @@ from typing import Any
 from core import presets, registry
 from core.anatomy.layers import Layer, tensors_of
 from core.anatomy.source import Anatomy
-from core.anatomy.trained import Trained, added_weights, trained_parts
+from core.anatomy.trained import Trained, trained_parts
 from core.estimate.network import FULL, HALF, Arithmetic
 from core.estimate.step import BUNDLE_WEIGHTS, Work, decoding_peak, encoding_peak, training_peak
 from core.estimate.tape import ACTIVATIONS, CASTS, GRADIENTS
@@ -191,10 +191,7 @@ def _own_weights(layers: tuple[Layer, ...], what: Trained) -> int:
 
 def _trained_bytes(layers: tuple[Layer, ...], what: Trained, how: Arithmetic) -> int:
     """Bytes of the trained weights, which is also that of all their gradients."""
-    added = sum(
-        added_weights(layer, what.ranks[layer.name], what.magnitudes) for layer in layers if layer.name in what.ranks
-    )
-    return (_own_weights(layers, what) + added) * how.trained_bytes
+    return (_own_weights(layers, what) + what.added(layers)) * how.trained_bytes
 
 
 def optimizer_bytes(settings: Settings, anatomy: Anatomy, trained: Mapping[str, Trained]) -> int:
@@ -209,12 +206,7 @@ def _state_bytes(settings: Settings, layers: tuple[Layer, ...], what: Trained) -
     shapes: Counter[tuple[int, ...]] = Counter()
     shapes.update(tensor.shape for tensor in tensors_of(layers) if tensor.name in what.names)
     for layer in layers:
-        rank = what.ranks.get(layer.name)
-        if rank:
-            outer = (1, 1) if layer.op == "conv" else ()
-            shapes.update([(rank, *layer.shape[1:]), (layer.shape[0], rank, *outer)])
-            if what.magnitudes:
-                shapes.update([layer.shape[:1]])
+        shapes.update(what.beside(layer))
     return sum(count * int(module.state_bytes(shape, options)) for shape, count in shapes.items())
 
 
@@ -225,7 +217,11 @@ def _ema_bytes(settings: Settings, full_bytes: int) -> int:
 
 
 def _share_out(parts: Counter[str], settings: Settings, gradients: int) -> None:
-    """What several GPUs add or share: DDP copies all gradients into buckets, FSDP and ZeRO split what is trained."""
+    """What several GPUs add or share: DDP copies all gradients into buckets; FSDP and ZeRO split what is kept.
+
+    FSDP splits the weights, frozen ones too, their gradients, the optimizer's states and the EMA; activations are each
+    GPU's own.
+    """
     processes = settings.hardware.processes
     if processes < 2:
         return
@@ -234,7 +230,7 @@ def _share_out(parts: Counter[str], settings: Settings, gradients: int) -> None:
     if way == "ddp":
         parts[BUCKETS] = gradients
         return
-    split = (STATES, GRADIENTS, WEIGHTS) if way == "fsdp" else (STATES, GRADIENTS)
+    split = (STATES, GRADIENTS, WEIGHTS, EMA) if way == "fsdp" else (STATES, GRADIENTS)
     for name in split:
         parts[name] = -(-parts[name] // processes)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -98,18 +99,44 @@ class Network:
             bias = self.weight(f"{layer.name}.bias", layer.shape[0], f"{layer.name}.bias" in self._trained.names)
         made = self._multiply(x, layer.name, shape, weight, bias, layer.op == "conv")
         rank = self._trained.ranks.get(layer.name)
-        return made if not rank else self._with_lora(x, made, layer, shape, rank)
+        if not rank:
+            return made
+        if self._trained.form.kind == "lora":
+            return self.add(made, self._lora(x, layer, shape, rank))
+        # PEFT brings these back into the precision of what came in.
+        return self.cast(self.add(made, self._whole_addition(x, layer, shape, rank)), x.size)
 
-    def _with_lora(self, x: Tensor, made: Tensor, layer: Layer, shape: tuple[int, ...], rank: int) -> Tensor:
-        """PEFT's way: result + B(A(x)) * scaling, with x in the precision of A."""
+    def _lora(self, x: Tensor, layer: Layer, shape: tuple[int, ...], rank: int) -> Tensor:
+        """PEFT's way: B(A(x)) * scaling, with x in the precision of A."""
         x = self.cast(x, self.how.trained_bytes)
         inputs = layer.count - (layer.shape[0] if layer.bias else 0)
         a = self.weight(f"{layer.name}.A", inputs // layer.shape[0] * rank, True)
         b = self.weight(f"{layer.name}.B", layer.shape[0] * rank, True)
         narrow = (shape[0], rank, *shape[2:]) if layer.op == "conv" else (*shape[:-1], rank)
         added = self._multiply(x, f"{layer.name}.A", narrow, a, None)
-        added = self.scale(self._multiply(added, f"{layer.name}.B", shape, b, None))
-        return self.add(made, added)
+        return self.scale(self._multiply(added, f"{layer.name}.B", shape, b, None))
+
+    def _whole_addition(self, x: Tensor, layer: Layer, shape: tuple[int, ...], rank: int) -> Tensor:
+        """PEFT's LoHa and LoKr: what is added to the weight is made whole, and held to multiply with."""
+        kind, kept = self._trained.form.kind, self.how.trained_bytes
+        shapes = self._trained.form.shapes(layer, rank)
+        edges: list[tuple[Node | Weight | None, int]] = []
+        for number, one in enumerate(shapes):
+            weight = self.weight(f"{layer.name}.{kind}{number}", math.prod(one), True)
+            edges.append((weight, weight.count * kept))
+        size = HALF if self.how.half else kept
+        count = math.prod(layer.shape)
+        if kind == "loha":
+            # Both products are made once more on the way back, and their gradients.
+            delta = self.tape.result(layer.shape, size, edges, scratch=2 * count * kept)
+        else:
+            product = self.tape.result(layer.shape, kept, edges)
+            scaled = self.tape.result(layer.shape, kept, [(product.node, product.bytes)])
+            delta = self.cast(scaled, size)
+            del product, scaled
+        x = self.cast(x if kind == "loha" else self.cast(x, kept), size)
+        saved = [x.storage] if x.node is None and layer.op != "conv" else [x.storage, delta.storage]
+        return self.tape.result(shape, size, [(x.node, x.bytes), (delta.node, delta.bytes)], saved)
 
     def linear(self, x: Tensor, name: str) -> Tensor:
         """A linear layer over the last side."""

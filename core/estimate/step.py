@@ -47,9 +47,7 @@ class _ByIdentity:
 
     def __init__(self, parts: Parts) -> None:
         self.parts = parts
-        self._key = tuple(
-            (name, what.names, tuple(sorted(what.ranks.items())), what.magnitudes) for name, what in parts
-        )
+        self._key = tuple((name, what.names, tuple(sorted(what.ranks.items())), what.form) for name, what in parts)
 
     def __hash__(self) -> int:
         return hash(self._key)

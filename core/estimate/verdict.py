@@ -76,7 +76,7 @@ def _candidates(settings: Settings) -> Iterator[tuple[dict[str, Any], str]]:
     if _can_fuse(settings):
         change = {"training.fused_backward_pass": True, "training.clip_norm": 0.0, "training.accumulation": 1}
         yield change, "no gradient clipping and no accumulation"
-    if training.weights_precision == "fp32" and training.method != "lora":
+    if training.weights_precision == "fp32" and _trains_the_model(settings):
         yield {"training.weights_precision": "bf16"}, "weights are rounded by chance (bf16): slightly less exact"
     if options.get("hardware.offload_states", True) is False:
         yield {"hardware.offload_states": True}, "states travel to the card at each step: clearly slower"
@@ -90,6 +90,11 @@ def _candidates(settings: Settings) -> Iterator[tuple[dict[str, Any], str]]:
     yield from _smaller_jobs(settings)
 
 
+def _trains_the_model(settings: Settings) -> bool:
+    """Whether the model's own weights are trained, not an addition to them."""
+    return bool(registry.component("methods", settings.training.method).WHOLE)
+
+
 def _smaller_jobs(settings: Settings) -> Iterator[tuple[dict[str, Any], str]]:
     """Changes of what is trained: dearer than those of how."""
     training: Any = settings.training
@@ -98,8 +103,10 @@ def _smaller_jobs(settings: Settings) -> Iterator[tuple[dict[str, Any], str]]:
         yield {f"training.{key}": 0.0 for key in texts}, "the text encoders stay as they are"
     if training.method == "full":
         yield _MID_UP, "the other blocks of the UNet stay as they are"
-    if training.method != "lora" and "lora" in registry.names("methods"):
+    if _trains_the_model(settings):
         yield {"training.method": "lora"}, "learns an addition instead of the model itself; wants a higher rate"
+    elif training.method != "lora":
+        yield {"training.method": "lora"}, "a LoRA's additions are never made as large as the layers themselves"
     for smaller in (768, 512):
         if settings.data.resolution > smaller:
             yield {"data.resolution": smaller}, "less detail is learned"

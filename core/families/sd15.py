@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
-from core.families import _ldm, _tokens
+from core.families import _clip, _ldm, _tokens
 from core.families._layout import Place
 
 if TYPE_CHECKING:
@@ -24,6 +24,8 @@ PREFIXES = {
     "text_encoder": "cond_stage_model.transformer.",
 }
 TEXT_ENCODERS = ("text_encoder",)
+#: What each encoder's tokenizer pads with in a diffusers folder; "" leaves it as it is.
+PADS = ("",)
 #: Folder below resources/models with the configs for files that bring none.
 CONFIGS = "sd15"
 #: "modelspec.architecture" of checkpoints.
@@ -90,18 +92,12 @@ def encode_tokens(
 
     `clip_skip` counts from the end as A1111 does: 1 is the last layer, 2 the one before it; the final norm is applied.
     """
-    encoder: Any = encoders["text_encoder"]
-    if clip_skip <= 1:
-        return {"encoder_hidden_states": encoder(tokens)[0]}
-    states = encoder(tokens, output_hidden_states=True).hidden_states
-    norm = getattr(encoder, "text_model", encoder).final_layer_norm
-    return {"encoder_hidden_states": norm(states[-min(clip_skip, len(states) - 1)])}
+    return {"encoder_hidden_states": _clip.states(encoders["text_encoder"], tokens, clip_skip)}
 
 
 def unread(part: str, config: Mapping[str, Any], clip_skip: int) -> tuple[str, ...]:
     """Beginnings of the names of a text encoder's weights that the conditioning does not depend on."""
-    layers = int(config["num_hidden_layers"])
-    return tuple(f"encoder.layers.{n}." for n in range(layers - min(clip_skip, layers) + 1, layers))
+    return _clip.unread(config, clip_skip)
 
 
 def unet_arguments(conditioning: Mapping[str, torch.Tensor], sizes: torch.Tensor) -> dict[str, Any]:

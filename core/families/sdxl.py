@@ -25,6 +25,8 @@ PREFIXES = {
     "text_encoder_2": "conditioner.embedders.1.model.",
 }
 TEXT_ENCODERS = ("text_encoder", "text_encoder_2")
+#: What each encoder's tokenizer pads with in a diffusers folder; "" leaves it as it is.
+PADS = ("", "!")
 #: Folder below resources/models with the configs for files that bring none.
 CONFIGS = "sdxl"
 #: "modelspec.architecture" of checkpoints.

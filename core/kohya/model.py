@@ -34,10 +34,9 @@ def _base(job: Job) -> None:
 
 def _family(job: Job) -> None:
     if job.on("v2"):
-        if job.draft.has("model.family", "sd2"):
-            job.take("v2", "model.family", "sd2")
-        else:
-            job.answer("v2", "unknown", note="Stable Diffusion 2 is not in this version")
+        job.take("v2", "model.family", "sd2")
+        if not job.on("v_parameterization"):
+            job.default("model.prediction", "epsilon", "--v2 without --v_parameterization is the 512-pixel base")
     elif job.sdxl:
         job.take("sdxl", "model.family", "sdxl")
         if job.source.script.startswith("sdxl"):

@@ -1,4 +1,4 @@
-"""What is trained: the whole model or a LoRA, with the network's module, size and arguments."""
+"""What is trained: the whole model or a LoRA, LoHa or LoKr, with the network's module, size and arguments."""
 
 from __future__ import annotations
 
@@ -37,6 +37,12 @@ _OWN = (
 #: Arguments of a network with the values that switch them off.
 _OFF = (("network_args.factor", "-1"), ("network_args.unit", "1"), ("network_args.train_on_input", "True"))
 
+#: What the methods are called.
+_LABELS = {"lora": "LoRA", "loha": "LoHa", "lokr": "LoKr"}
+
+#: A LoKr's rank at which every matrix is learnt whole.
+_WHOLE_RANK = 10_000
+
 _WORSE: tuple[Verdict, ...] = ("taken", "unneeded", "equivalent", "unknown")
 
 
@@ -53,17 +59,13 @@ def settle(job: Job) -> None:
 def _lora(job: Job) -> None:
     _module(job)
     job.default("training.method", "lora", f"{job.source.script or 'the flags'}: a LoRA is trained")
-    if not job.take("network_dim", "lora.rank"):
-        job.default("lora.rank", 4, "sd-scripts' default of --network_dim")
-    if job.number("network_alpha") == 0 and not job.source.gui:
-        note = "0 stands for the rank there"
-        job.take("network_alpha", "lora.alpha", job.draft.values.get("lora.rank", 4), "equivalent", note)
-    elif not job.take("network_alpha", "lora.alpha"):
-        job.default("lora.alpha", 1.0, "sd-scripts' default of --network_alpha")
-    job.take("network_dropout", "lora.dropout")
+    _size(job)
+    if _table(job) == "lora":
+        job.take("network_dropout", "lora.dropout")
+    job.answer("network_dropout", "unneeded", note="LyCORIS has no such thing for this algorithm; it has rank_dropout")
     _arguments(job)
     note = "the layers of networks.lora (which also takes the projections around them)"
-    job.default("lora.targets", _PLAIN, note)
+    job.default(f"{_table(job)}.targets", _PLAIN, note)
     job.lacking("network_weights", "a LoRA begins anew in Burnish; it cannot go on from another one's file")
     job.answer("dim_from_weights", "unknown" if job.on("dim_from_weights") else "unneeded", note="see network_weights")
     if job.has("scale_weight_norms") and not job.number("scale_weight_norms"):
@@ -71,6 +73,23 @@ def _lora(job: Job) -> None:
     job.lacking("scale_weight_norms", "the norms of a LoRA's weights are not limited in Burnish")
     job.lacking("base_weights", "merge that LoRA into the model first, and train on the merged model")
     job.answer("base_weights_multiplier", "unknown", note="see base_weights")
+
+
+def _table(job: Job) -> str:
+    """The method whose options the network's arguments are: "lora", "loha" or "lokr"."""
+    return str(job.draft.values.get("training.method", "lora"))
+
+
+def _size(job: Job) -> None:
+    """Rank and alpha."""
+    rank, alpha = f"{_table(job)}.rank", f"{_table(job)}.alpha"
+    if not job.take("network_dim", rank):
+        job.default(rank, 4, "sd-scripts' default of --network_dim")
+    if job.number("network_alpha") == 0 and not job.source.gui:
+        note = "0 stands for the rank there"
+        job.take("network_alpha", alpha, job.draft.values.get(rank, 4), "equivalent", note)
+    elif not job.take("network_alpha", alpha):
+        job.default(alpha, 1.0, "sd-scripts' default of --network_alpha")
 
 
 def _module(job: Job) -> None:
@@ -102,7 +121,7 @@ def _type(job: Job) -> tuple[Verdict, str, str]:
 
 
 def _lycoris(job: Job) -> None:
-    """LyCORIS: its LoRA and LoCon are ours, other algorithms where this version has a method of the name."""
+    """LyCORIS: its LoRA and LoCon, LoHa and LoKr are ours; of other algorithms none is a method of this version."""
     algorithm = job.text("network_args.algo", "lora").lower()
     if algorithm in ("lora", "locon"):
         note = "LyCORIS' LoRA is the same as Burnish's"
@@ -110,7 +129,7 @@ def _lycoris(job: Job) -> None:
         job.draft.put("training.method", "lora")
         job.answer("network_args.algo", "equivalent", "training.method")
         return
-    if not job.draft.put("training.method", algorithm):
+    if algorithm in ("loha", "lokr") and not job.draft.put("training.method", algorithm):
         job.answer("network_module", "equivalent", "training.method", f"{algorithm} of LyCORIS")
         job.answer("network_args.algo", "taken", "training.method")
         return
@@ -123,40 +142,57 @@ def _lycoris(job: Job) -> None:
 
 def _arguments(job: Job) -> None:
     _layers(job)
-    job.take("network_args.dropout", "lora.dropout")
-    for name, field in (
-        ("dora_wd", "lora.dora"),
-        ("weight_decompose", "lora.dora"),
-        ("rs_lora", "lora.rank_stabilised"),
-        ("rank_stabilized", "lora.rank_stabilised"),
-    ):
-        if job.on(f"network_args.{name}"):
-            job.take(f"network_args.{name}", field, True)
+    _own_arguments(job)
     for name, given in job.flags.items():
         if name.startswith("network_args."):
             off = str(given.value).lower() in ("", "0", "0.0", "false", "none") or (name, str(given.value)) in _OFF
-            job.answer(name, "unneeded" if off else "unknown", note="off" if off else "no such thing in Burnish's LoRA")
+            lacking = f"no such thing in Burnish's {_LABELS[_table(job)]}"
+            job.answer(name, "unneeded" if off else "unknown", note="off" if off else lacking)
     pieces = [row.answer.verdict for row in job.rows() if row.flag.startswith(("--network_args ", "network_args "))]
     worst: Verdict = max(pieces, key=_WORSE.index) if pieces else "unneeded"
     job.answer("network_args", worst, note="each of its arguments is listed by itself")
 
 
+def _own_arguments(job: Job) -> None:
+    """What one algorithm only knows."""
+    if _table(job) == "lora":
+        job.take("network_args.dropout", "lora.dropout")
+        for name, field in (
+            ("dora_wd", "lora.dora"),
+            ("weight_decompose", "lora.dora"),
+            ("rs_lora", "lora.rank_stabilised"),
+            ("rank_stabilized", "lora.rank_stabilised"),
+        ):
+            if job.on(f"network_args.{name}"):
+                job.take(f"network_args.{name}", field, True)
+        return
+    job.answer("network_args.dropout", "unneeded", note="LyCORIS has no such thing for this algorithm")
+    job.take("network_args.rank_dropout", f"{_table(job)}.dropout")
+    if _table(job) == "lokr":
+        job.take("network_args.factor", "lokr.factor")
+        if job.on("network_args.decompose_both"):
+            job.take("network_args.decompose_both", "lokr.decompose_both", True)
+        if job.on("network_args.full_matrix"):
+            note = "a rank so high that no matrix is a product; what is learnt whole is not scaled"
+            job.take("network_args.full_matrix", "lokr.rank", _WHOLE_RANK, "equivalent", note)
+
+
 def _layers(job: Job) -> None:
     """Which layers get a LoRA: conv_dim asks for the convolutions, LyCORIS' preset for a set of them."""
-    name = "network_args.preset"
+    name, table = "network_args.preset", _table(job)
     preset = job.text(name)
     if preset in _LAYERS:
-        job.take(name, "lora.targets", _LAYERS[preset], "equivalent", f"its layers are '{_LAYERS[preset]}'")
+        job.take(name, f"{table}.targets", _LAYERS[preset], "equivalent", f"its layers are '{_LAYERS[preset]}'")
     job.answer(name, "unknown", note="a set of layers that Burnish has not")
     size = job.number("network_args.conv_dim")
     if size and size > 0:
-        rank = job.draft.values.get("lora.rank")
+        rank = job.draft.values.get(f"{table}.rank")
         note = "the convolutions are taken too" + (f", with rank {rank} like the rest" if rank != size else "")
-        if not job.take("network_args.conv_dim", "lora.targets", _CONVOLUTIONS, "equivalent", note):
+        if not job.take("network_args.conv_dim", f"{table}.targets", _CONVOLUTIONS, "equivalent", note):
             return
         alpha = job.number("network_args.conv_alpha", 1.0)
-        same = alpha == job.draft.values.get("lora.alpha")
-        text = "" if same else "the convolutions have lora.alpha like the rest"
-        job.answer("network_args.conv_alpha", "equivalent", "lora.alpha", text)
+        same = alpha == job.draft.values.get(f"{table}.alpha")
+        text = "" if same else f"the convolutions have {table}.alpha like the rest"
+        job.answer("network_args.conv_alpha", "equivalent", f"{table}.alpha", text)
     elif job.has("network_args.conv_alpha"):
         job.answer("network_args.conv_alpha", "unneeded", note="without conv_dim it has no effect")

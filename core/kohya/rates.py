@@ -32,7 +32,7 @@ def settle(job: Job) -> None:
     _base_rate(job, rates)
     _say_parts(job, rates)
     _stop(job)
-    job.lacking("block_lr", "a rate for each block is not in this version; training.method = part trains chosen blocks")
+    _blocks(job, rates)
 
 
 def _of_lora(job: Job) -> Rates:
@@ -157,6 +157,40 @@ def _heard(job: Job, name: str) -> bool:
     if name == "learning_rate_te":
         return not job.sdxl and (job.on("train_text_encoder") or job.source.script == "train_db.py")
     return job.sdxl and job.on("train_text_encoder")
+
+
+#: The blocks of SDXL's UNet and how many of the 23 values of --block_lr each has, in their order.
+_BLOCKS = {"time embedding": 1, "in": 1, "down 0": 3, "down 1": 3, "down 2": 2, "mid": 3, "up 0": 3, "up 1": 3}
+_BLOCKS |= {"up 2": 3, "out": 1}
+
+
+def _blocks(job: Job, rates: Rates) -> None:
+    """--block_lr: rates of the UNet's 23 blocks in the original layout; here multipliers of 10, so means of theirs."""
+    name = "block_lr"
+    if not job.has(name):
+        return
+    if not job.sdxl or job.lora:
+        job.answer(name, "unneeded", note="only sdxl_train.py looks at it")
+        return
+    values = _several(job, name, 0.0)
+    wanted = sum(_BLOCKS.values())
+    if len(values) != wanted or any(value < 0 for value in values):
+        job.answer(name, "unknown", note=f"{len(values)} values; sdxl_train.py takes {wanted} that are not below 0")
+        return
+    base = rates.unet or max(values)
+    if not base:
+        job.answer(name, "equivalent", _UNET, "all are 0, so the UNet is not trained")
+        return
+    means, uneven, rest = {}, False, list(values)
+    for block, count in _BLOCKS.items():
+        own, rest = rest[:count], rest[count:]
+        means[block] = sum(own) / count / base
+        uneven |= len(set(own)) > 1
+    texts = [f"{block} = {mean:.6g}" for block, mean in means.items() if f"{mean:.6g}" != "1"]
+    if not rates.unet:
+        _tell(job, _UNET, base, "the highest rate of --block_lr")
+    means_note = "; each has the mean of its values" if uneven else ""
+    job.take(name, "training.block_rates", texts, "equivalent", f"multipliers of {_UNET} by block{means_note}")
 
 
 def _stop(job: Job) -> None:

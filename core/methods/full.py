@@ -26,17 +26,12 @@ WHOLE = True
 
 def attach(models: Models, settings: Settings) -> dict[str, list[torch.nn.Parameter]]:
     """Make the weights trainable; {"unet": [...], "text_encoder": [...]} of the parts that have a rate above 0."""
-    groups: dict[str, list[torch.nn.Parameter]] = {}
-    for part in _parts.trained(models, settings):
-        module = getattr(models, part)
-        module.requires_grad_(True)
-        groups[part] = list(module.parameters())
-    return groups
+    return _parts.attach_own(models, settings, trains)
 
 
 def trains(part: str, layers: Sequence[Layer], settings: Settings) -> Trained:
-    """What attach() trains in a part that has a rate, without torch: all of it."""
-    return everything(layers)
+    """What attach() trains in a part that has a rate, without torch: all of it, but for blocks that are frozen."""
+    return everything(_parts.moving(part, layers, settings))
 
 
 def checkpoint(models: Models, settings: Settings, trained: list[str]) -> tuple[dict[str, Entry], dict[str, str]]:

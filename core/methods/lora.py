@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import math
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from core.anatomy.trained import Trained, additions
-from core.methods import _parts
+from core.anatomy.additions import Form
+from core.methods import _additions
 from core.schema import Section, opt
 
 if TYPE_CHECKING:
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import torch
 
     from core.anatomy.layers import Layer
+    from core.anatomy.trained import Trained
     from core.engine.models import Models
     from core.engine.tensor_writer import Entry
     from core.settings import Settings
@@ -25,23 +26,6 @@ HELP = "Learns a small addition to the model: little memory, small files that ca
 ORDER = 10
 #: Whether a checkpoint is a whole model.
 WHOLE = False
-
-_ATTENTION = ["to_q", "to_k", "to_v", "to_out.0"]
-_FEED_FORWARD = ["ff.net.0.proj", "ff.net.2"]
-_RESNETS = ["conv1", "conv2", "conv_shortcut", "time_emb_proj", "downsamplers.0.conv", "upsamplers.0.conv"]
-_TEXT_ATTENTION = ["q_proj", "k_proj", "v_proj", "out_proj"]
-
-Targets = Literal["attention", "attention + feed-forward", "attention + feed-forward + resnets"]
-
-#: Layers of each target by the end of their names: in the UNet, in a text encoder.
-_TARGETS: dict[str, tuple[list[str], list[str]]] = {
-    "attention": (_ATTENTION, _TEXT_ATTENTION),
-    "attention + feed-forward": (_ATTENTION + _FEED_FORWARD, [*_TEXT_ATTENTION, "fc1", "fc2"]),
-    "attention + feed-forward + resnets": (
-        _ATTENTION + _FEED_FORWARD + _RESNETS,
-        [*_TEXT_ATTENTION, "fc1", "fc2"],
-    ),
-}
 
 
 class Options(Section):
@@ -65,12 +49,10 @@ class Options(Section):
         usual=(1, 128),
         aliases=("network_alpha", "lora_alpha"),
     )
-    targets: Targets = opt(
+    targets: _additions.Targets = opt(
         "attention + feed-forward",
         label="Layers",
-        help="Which layers get an addition. Attention alone is what most trainers do and stays behind full "
-        "fine-tuning; with the feed-forward layers the gap closes, for nearly twice the weights. The resnets' "
-        "convolutions add texture and colour, for about twice as much again.",
+        help=_additions.TARGETS_HELP,
     )
     dropout: float = opt(
         0.0,
@@ -108,43 +90,29 @@ def attach(models: Models, settings: Settings) -> dict[str, list[torch.nn.Parame
     from peft import LoraConfig
 
     options = settings.table("lora", Options)
-    in_unet, in_text = _TARGETS[options.targets]
-    groups: dict[str, list[torch.nn.Parameter]] = {}
-    for part in _parts.trained(models, settings):
-        config = LoraConfig(
+
+    def config(names: list[str]) -> LoraConfig:
+        return LoraConfig(
             r=options.rank,
             lora_alpha=options.alpha,  # type: ignore[arg-type]
             lora_dropout=options.dropout,
-            target_modules=in_unet if part == "unet" else in_text,
+            target_modules=names,
             use_rslora=options.rank_stabilised,
             use_dora=options.dora,
         )
-        module = getattr(models, part)
-        module.add_adapter(config)
-        groups[part] = [parameter for parameter in module.parameters() if parameter.requires_grad]
-    return groups
+
+    return _additions.attach(models, settings, trains, config)
 
 
 def trains(part: str, layers: Sequence[Layer], settings: Settings) -> Trained:
     """What attach() puts into a part that has a rate, without torch."""
     options = settings.table("lora", Options)
-    in_unet, in_text = _TARGETS[options.targets]
-    return additions(layers, in_unet if part == "unet" else in_text, options.rank, options.dora)
+    return _additions.trains(part, layers, settings, options.targets, options.rank, Form(magnitudes=options.dora))
 
 
 def checkpoint(models: Models, settings: Settings, trained: list[str]) -> tuple[dict[str, Entry], dict[str, str]]:
     """(tensors, metadata) of a LoRA file under kohya's names."""
-    from core.engine.lora_files import kohya_tensors
-    from core.engine.model_files import CONFIG_KEY
-    from core.engine.tensor_writer import Entry
-    from core.engine.whole_model import effective_scheduler
-
-    alpha = file_alpha(settings.table("lora", Options))
-    tensors: dict[str, Entry] = {}
-    for part in trained:
-        for name, tensor in kohya_tensors(getattr(models, part), models.source, part, alpha).items():
-            tensors[name] = Entry.of(tensor, fixed=name.endswith(".alpha"))
-    return tensors, {CONFIG_KEY: json.dumps({"scheduler": effective_scheduler(models, settings)})}
+    return _additions.checkpoint(models, settings, trained, file_alpha(settings.table("lora", Options)))
 
 
 def file_alpha(options: Options) -> float:

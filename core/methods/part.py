@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from core.anatomy.layers import Block, Kind, Layer, tensors_of
 from core.anatomy.trained import Trained, chosen, everything
-from core.anatomy.unet import unet_layers
 from core.errors import UserError
 from core.methods import _parts
 from core.schema import Section, opt
@@ -34,7 +33,7 @@ class Options(Section):
         label="Blocks",
         help="Places in the UNet that are trained; none chosen means all. The data pass down, mid and up; SDXL has "
         "three of each, SD 1.5 four. In SDXL, mid and up 0 hold 63 % of the weights, all without down 2 hold 71 %.",
-        aliases=("train_blocks", "block_lr"),
+        aliases=("train_blocks",),
     )
     kinds: list[Kind] = opt(
         [],
@@ -67,7 +66,8 @@ def trains(part: str, layers: Sequence[Layer], settings: Settings) -> Trained:
     if part != "unet":
         return everything(layers)
     options = settings.table("part", Options)
-    tensors = chosen(tensors_of(layers), options.blocks, options.kinds, options.pattern, options.without)
+    left = _parts.moving(part, layers, settings)
+    tensors = chosen(tensors_of(left), options.blocks, options.kinds, options.pattern, options.without)
     if not tensors:
         raise UserError("part.blocks: no weight of this model is in all that is chosen; choose more blocks or layers.")
     return Trained(frozenset(tensor.name for tensor in tensors))
@@ -78,16 +78,7 @@ def attach(models: Models, settings: Settings) -> dict[str, list[torch.nn.Parame
 
     UserError when nothing is left to train.
     """
-    groups: dict[str, list[torch.nn.Parameter]] = {}
-    for part in _parts.trained(models, settings):
-        module = getattr(models, part)
-        wanted = None
-        if part == "unet":
-            wanted = trains(part, unet_layers(models.source.configs[part]), settings).names
-        groups[part] = [parameter for name, parameter in module.named_parameters() if wanted is None or name in wanted]
-        for parameter in groups[part]:
-            parameter.requires_grad_(True)
-    return groups
+    return _parts.attach_own(models, settings, trains)
 
 
 def checkpoint(models: Models, settings: Settings, trained: list[str]) -> tuple[dict[str, Entry], dict[str, str]]:

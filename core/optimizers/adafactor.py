@@ -10,6 +10,8 @@ from core.schema import Section, opt
 LABEL = "Adafactor"
 HELP = "Keeps rows and columns instead of whole tables of state: almost no memory, slower steps, higher rates."
 ORDER = 30
+#: Rows, columns and the update's length are those of a whole weight.
+SPLITS = False
 
 
 class Options(Section):

@@ -10,6 +10,8 @@ from core.schema import Section, opt
 LABEL = "AdamW 8-bit"
 HELP = "As good as AdamW with a quarter of its state memory. Needs bitsandbytes."
 ORDER = 20
+#: A block of 8-bit states would straddle two processes' shares.
+SPLITS = False
 
 
 class Options(Section):

@@ -10,6 +10,8 @@ from core.schema import Section, opt
 LABEL = "CAME"
 HELP = "Adafactor's small states with a momentum: steadier than Adafactor, half the memory of AdamW."
 ORDER = 34
+#: Rows and columns of state are those of a whole weight.
+SPLITS = False
 
 
 class Options(Section):

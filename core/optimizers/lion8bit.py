@@ -10,6 +10,8 @@ from core.schema import Section, opt
 LABEL = "Lion 8-bit"
 HELP = "Lion with a quarter of its state memory: one byte per trained weight. Needs bitsandbytes."
 ORDER = 26
+#: A block of 8-bit states would straddle two processes' shares.
+SPLITS = False
 
 
 class Options(Section):

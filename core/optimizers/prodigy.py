@@ -13,6 +13,8 @@ HELP = (
     "trained weight."
 )
 ORDER = 50
+#: The estimate of the rate looks at all weights.
+SPLITS = False
 #: The estimate of the rate is one number for all weights, so no weight can move before all gradients are there.
 FUSED = False
 #: The rate only scales the estimate.

@@ -27,6 +27,15 @@ class HardwareSettings(Section):
         usual=(1, 8),
         aliases=("num_processes",),
     )
+    parallel: Literal["ddp", "fsdp", "deepspeed"] = opt(
+        "ddp",
+        label="How they share the work",
+        help="ddp is the fastest, but every GPU holds the whole model, all gradients and states. fsdp splits these and "
+        "the EMA over the GPUs, as DeepSpeed's stage 3 does (not the activations), so that larger trainings fit; it "
+        "wants Linux. deepspeed is known from imported settings and cannot be started yet: choose fsdp.",
+        level="advanced",
+        aliases=("distributed_type", "fsdp", "deepspeed", "multi_gpu"),
+    )
     attention: Literal["sdpa", "xformers"] = opt(
         "sdpa",
         label="Attention",

@@ -16,7 +16,7 @@ class ModelSettings(Section):
         "",
         label="Base model",
         help="The model to start from: a single .safetensors file or a folder in the diffusers layout. "
-        "Stable Diffusion 1.5 and SDXL models can be trained; old .ckpt files are read safely.",
+        "Stable Diffusion 1.5, 2.x and SDXL models can be trained; old .ckpt files are read safely.",
         editor="path",
         aliases=("pretrained_model_name_or_path", "base_model_name"),
     )
@@ -33,7 +33,8 @@ class ModelSettings(Section):
         "auto",
         label="Prediction",
         help="What the model predicts: the noise (epsilon, nearly all models) or v, a mix of noise and picture. auto "
-        "reads it from the model; set it when a model is not marked, or to teach a model the other one.",
+        "reads it from the model, and takes v for single files of Stable Diffusion 2, which do not say it: set epsilon "
+        "for those that were made from the 512-pixel base. Set it, too, to teach a model the other one.",
         level="advanced",
         aliases=("v_parameterization", "v_pred", "prediction_type"),
     )

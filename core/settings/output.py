@@ -93,3 +93,11 @@ class OutputSettings(Section):
         level="advanced",
         aliases=("save_last_n_steps_state",),
     )
+    tensorboard: bool = opt(
+        False,
+        label="Write for TensorBoard",
+        help="Writes the curves for TensorBoard too, into the run's tensorboard folder, while the run goes on. For "
+        "those who compare with runs of other trainers there; 'runs export' writes them later just as well.",
+        level="advanced",
+        aliases=("log_with", "report_to"),
+    )

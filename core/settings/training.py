@@ -114,6 +114,17 @@ class TrainingSettings(Section):
         level="advanced",
         aliases=("stop_text_encoder_training", "max_train_steps_te"),
     )
+    block_rates: list[str] = opt(
+        [],
+        label="Rates by block",
+        help="Multiplies the UNet's rate in chosen blocks, one a line: 'down 0 = 0.5' moves that block half as far at "
+        "each step, and 'in = 0' leaves it as it is, which saves its memory. Blocks are time embedding, in, down 0 to "
+        "3, mid, up 0 to 3 and out; SDXL has three of down and up. The first and last ones hold texture and colour, "
+        "those around the middle shapes and composition.",
+        group="Rates",
+        level="advanced",
+        aliases=("block_lr", "block_weights", "lbw"),
+    )
     rate_scaling: Literal["none", "sqrt", "linear"] = opt(
         "none",
         label="Scale rates with the batch",

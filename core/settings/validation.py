@@ -67,3 +67,15 @@ class ValidationSettings(Section):
         le=2**53,
         level="advanced",
     )
+    patience: int = opt(
+        0,
+        label="Stop by itself after",
+        help="Ends the run, and saves, when so many measurements in a row have not brought the loss of the held-out "
+        "pictures below its lowest. Saves the hours in which the model only learns your pictures by heart. Points "
+        "jump a little: take ten or more. 0: never.",
+        unit="measurements",
+        ge=0,
+        le=10_000,
+        level="advanced",
+        aliases=("early_stopping", "early_stopping_patience"),
+    )

@@ -25,6 +25,7 @@ from gui.widgets.log_view import LogView
 from gui.widgets.picture_loader import PictureLoader
 from gui.widgets.picture_view import PictureView
 from gui.widgets.run_header import RunHeader
+from gui.widgets.verdict_card import VerdictCard
 
 #: Milliseconds between two drawings of the plots, by the number of steps: long curves do not change visibly faster,
 #: and the processor belongs to the training.
@@ -154,6 +155,7 @@ class MonitorPage(Page):
         self.view = PictureView(self, self.loader)
         self.header = RunHeader()
         self.loss = LossCard(self.timeline)
+        self.verdict = VerdictCard()
         self.cards = SmallCards(self.timeline)
         self.gpus = GpuStrips(self.timeline)
         self.film = FilmCard(self.timeline, self.loader, self.view)
@@ -176,7 +178,7 @@ class MonitorPage(Page):
         layout.setSpacing(8)
         layout.addWidget(self.header)
         layout.addWidget(self.loss, 1)
-        for card in (self.film, self.cards, self.gpus, self.log):
+        for card in (self.film, self.verdict, self.cards, self.gpus, self.log):
             layout.addWidget(card)
         self.area = QScrollArea()
         self.area.setWidgetResizable(True)
@@ -274,6 +276,7 @@ class MonitorPage(Page):
         if self._run is None:
             return
         data = self._run.data
+        self.verdict.refresh(data)
         self.cards.refresh(data)
         self.gpus.refresh(data)
         self.film.refresh()

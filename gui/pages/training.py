@@ -16,6 +16,8 @@ from gui.widgets.basics import IconLabel, button, column, row, set_property, too
 from gui.widgets.outlook_panel import OutlookPanel
 from gui.widgets.preset_menu import PresetMenu
 
+#: Least width of what stands beside the form.
+PANEL_WIDTH = 264
 _TOKENS = {"error": "bad", "warning": "warn"}
 
 
@@ -108,7 +110,7 @@ class TrainingPage(Page):
         self.splitter.setStretchFactor(1, 1)
         self.splitter.setCollapsible(0, False)
         self.splitter.setCollapsible(1, False)
-        self.panel.setMinimumWidth(264)
+        self.panel.setMinimumWidth(PANEL_WIDTH)
         self.splitter.setSizes([840, 312])
         layout = QVBoxLayout(self)
         layout.setContentsMargins(24, 8, 16, 0)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from PySide6.QtCore import QTimer
-from PySide6.QtWidgets import QLabel, QVBoxLayout, QWidget
+from PySide6.QtCore import Qt, QTimer
+from PySide6.QtWidgets import QGridLayout, QLabel, QVBoxLayout, QWidget
 
 from core.quantities import show_bytes, show_seconds
 from gui.widgets.background import Background
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 #: Milliseconds without an edit before the estimate is made, and before changes are looked for.
 _PAUSE, _LONGER_PAUSE = 150, 800
+#: Chips beside each other: all of them would be wider than the panel on a small laptop.
+_COLUMNS = 3
 #: Savings that are named; the tip names all.
 _SHOWN = 4
 
@@ -51,7 +53,9 @@ class FitCard(QWidget):
         head = row(label("Memory of the GPU", "dim"), None, self.total)
         inner.addLayout(head)
         inner.addWidget(self.bar)
-        self._chip_row.setLayout(row(spacing=4))
+        chips = QGridLayout(self._chip_row)
+        chips.setContentsMargins(0, 0, 0, 0)
+        chips.setSpacing(4)
         inner.addWidget(label("Cards with so many GB", "dim"))
         inner.addWidget(self._chip_row)
         inner.addWidget(self.facts)
@@ -111,11 +115,12 @@ class FitCard(QWidget):
         self.note.setText(str(error) if isinstance(error, UserError) else f"No estimate could be made ({error}).")
 
     def _show_verdict(self, fits: dict[str, bool]) -> None:
-        layout = self._chip_row.layout()
+        layout: Any = self._chip_row.layout()
         for size, does in fits.items():
             if size not in self.chips:
                 self.chips[size] = label("", "badge")
-                layout.addWidget(self.chips[size])
+                self.chips[size].setAlignment(Qt.AlignmentFlag.AlignCenter)
+                layout.addWidget(self.chips[size], *divmod(len(self.chips) - 1, _COLUMNS))
             chip = self.chips[size]
             set_property(chip, "role", "badge" if does else "dim")
             chip.setText(f"{size} {'✓' if does else '✕'}")

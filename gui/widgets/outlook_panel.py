@@ -13,6 +13,7 @@ from gui.widgets.basics import Scroller, card, label
 from gui.widgets.bucket_chart import BucketChart
 from gui.widgets.facts import Facts
 from gui.widgets.fit_card import FitCard
+from gui.widgets.launch_card import LaunchCard
 from gui.widgets.problem_list import ProblemList
 
 if TYPE_CHECKING:
@@ -79,6 +80,7 @@ class OutlookPanel(Scroller):
         self._context = context
         self.facts = Facts()
         self.fit = FitCard()
+        self.launch = LaunchCard()
         self.problems = ProblemList("Nothing speaks against a start.")
         self.problems.chosen.connect(self.field_chosen)
         self.buckets = BucketChart(8)
@@ -91,7 +93,7 @@ class OutlookPanel(Scroller):
         means = card(label("What it means", "heading"), self.facts)
         against = card(label("Before the start", "heading"), self.problems)
         sizes = card(label("Pictures per bucket", "heading"), self._buckets_note, self.buckets)
-        self.show_items(means, self.fit, against, sizes)
+        self.show_items(means, against, self.fit, self.launch, sizes)
 
     def refresh(self) -> None:
         """Everything anew."""
@@ -113,6 +115,7 @@ class OutlookPanel(Scroller):
             pictures, cached = report.train, report.train + report.validation
             batches = report.steps_per_epoch * settings.training.accumulation * settings.hardware.processes
         self.fit.ask(settings, pictures, batches, cached)
+        self.launch.show_processes(settings.hardware.processes)
         folder = paths.resolve(settings.output.folder) if settings.output.folder else paths.runs_folder()
         self.facts.show_rows(fact_rows(outlook(settings, pictures, batches), free_disk(folder)))
 

@@ -104,6 +104,7 @@ class PresetMenu(QPushButton):
         menu.addSeparator()
         menu.addAction("Save preset as…", self.ask_name)
         menu.addAction("Open a preset file…", self.open_file)
+        menu.addAction("Take over settings of kohya's sd-scripts…", self.import_kohya)
         undo = menu.addAction("Go back to the preset everywhere", self._context.settings.reset_all)
         undo.setEnabled(bool(self._context.settings.changed_keys()))
 
@@ -127,6 +128,21 @@ class PresetMenu(QPushButton):
         found, _ = QFileDialog.getOpenFileName(self, "Open a preset", str(Path.home()), "Presets (*.toml)")
         if found:
             self._context.run_requested.emit(Path(found))
+
+    def import_kohya(self) -> None:
+        """Show the dialog that reads settings of sd-scripts."""
+        from gui.widgets.import_dialog import ImportDialog
+
+        dialog = ImportDialog(self)
+        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        dialog.accepted_values.connect(self.take_over)
+        dialog.open()
+
+    def take_over(self, values: dict[str, object], name: str) -> None:
+        """Load imported values; undo brings back what was there."""
+        self._context.settings.load_values(values)
+        text = f"The settings of {name} are loaded. Save them as a preset to keep them; undo brings the old ones back."
+        self._context.note.emit(text, "info")
 
     def ask_name(self) -> None:
         """Show the sheet that asks for a name."""

@@ -37,12 +37,13 @@ def read_runs(most: int = 30) -> list[RunFacts]:
     found = []
     for run in runs.list_runs():
         facts = run.facts()
-        if facts.get("kind", "train") != "train":
+        kind = str(facts.get("kind", "train"))
+        if kind not in ("train", "imported"):
             continue
         state, step = run.state()
         can_go_on = state in CAN_GO_ON and bool(run.states())
         created = float(facts.get("created", 0))
-        found.append(RunFacts(run.path, run.name, "train", state, step, created, can_go_on))
+        found.append(RunFacts(run.path, run.name, kind, state, step, created, can_go_on))
         if len(found) == most:
             break
     return found

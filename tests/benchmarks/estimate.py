@@ -14,7 +14,7 @@ import torch
 
 from core import registry
 from core.anatomy.layers import tensors_of, weights_of
-from core.anatomy.trained import Trained, added_weights, additions, chosen, everything
+from core.anatomy.trained import Trained, additions, chosen, everything
 from core.anatomy.unet import unet_layers
 from core.estimate.forward import Unet
 from core.estimate.network import FULL, HALF, Arithmetic, Network
@@ -97,8 +97,7 @@ def _estimated(
     layers = unet_layers(config)
     size = HALF if half else FULL
     tape = _play(config, trained, batch, side, checkpointing, half)
-    by_name = {layer.name: layer for layer in layers}
-    added = sum(added_weights(by_name[name], rank) for name, rank in trained.ranks.items())
+    added = trained.added(layers)
     own = sum(tensor.count for tensor in tensors_of(layers) if tensor.name in trained.names)
     # PEFT keeps its additions in 32 bits, whatever the model is kept in.
     total = tape.meter.peak + size * weights_of(layers) + FULL * added

@@ -7,6 +7,8 @@ AdamW as torch makes it. `ready` is the same loop with latents and text states m
 
 Most figures are measured with one thread: the starter's tensors are so small that with more the threads' barriers, and
 who else is on the machine, have their say. The ratio to the plain loop is measured with all cores as well.
+
+The same for LoRA (attention, rank 16), against the loop of diffusers' LoRA example: the UNet frozen in half precision.
 """
 
 from __future__ import annotations
@@ -36,18 +38,26 @@ Rows = dict[str, list[dict[str, Any]]]
 
 def run() -> dict[str, Figure]:
     """Ratios of images per second and of peak memory."""
-    found = _measure({"plain": [], "ready": [], "ours": []}, ROUNDS, "1")
+    figures = _ratios("", _measure({"plain": [], "ready": [], "ours": []}, ROUNDS, "1"))
     every = _speeds(_measure({"plain": [], "ours": []}, 1, ""))
+    both = every["ours"] / every["plain"]
+    figures["times_plain_loop_on_all_cores"] = Figure(both, "x", ">= 2", both >= 2)
+    return figures | _ratios("lora_", _measure({"lora_plain": [], "lora_ready": [], "lora_ours": []}, 2, "1"))
+
+
+def _ratios(kind: str, found: Rows) -> dict[str, Figure]:
+    """Figures of one method: ours against the plain and the ready loop; `kind` stands before the variants' names."""
     speed = _speeds(found)
     peak = {name: statistics.median(row["peak_mib"] for row in rows) for name, rows in found.items()}
-    both = every["ours"] / every["plain"]
-    plain, ready = speed["ours"] / speed["plain"], speed["ours"] / speed["ready"]
-    memory = peak["ours"] / min(peak["plain"], peak["ready"])
+    ours, others = f"{kind}ours", (f"{kind}plain", f"{kind}ready")
+    plain, ready = (speed[ours] / speed[other] for other in others)
+    memory = peak[ours] / min(peak[other] for other in others)
+    # The issue that set these goals asks for the peak of full fine-tuning only.
+    goal, holds = ("-", True) if kind else ("<= 1", memory <= 1)
     return {
-        "times_plain_loop": Figure(plain, "x", ">= 2", plain >= 2),
-        "times_ready_loop": Figure(ready, "x", ">= 1.1", ready >= 1.1),
-        "peak_memory_ratio": Figure(memory, "x", "<= 1", memory <= 1),
-        "times_plain_loop_on_all_cores": Figure(both, "x", ">= 2", both >= 2),
+        f"{kind}times_plain_loop": Figure(plain, "x", ">= 2", plain >= 2),
+        f"{kind}times_ready_loop": Figure(ready, "x", ">= 1.1", ready >= 1.1),
+        f"{kind}peak_memory_ratio": Figure(memory, "x", goal, holds),
         **{f"{name}_speed": Figure(value, "img/s", "-", True) for name, value in speed.items()},
         **{f"{name}_peak": Figure(value, "MiB", "-", True) for name, value in peak.items()},
     }
@@ -72,7 +82,7 @@ def _speeds(found: Rows) -> dict[str, float]:
     return {name: BATCH / statistics.median(seconds) for name, seconds in steps.items()}
 
 
-def _settings(folder: str) -> Any:
+def _settings(folder: str, lora: bool) -> Any:
     """The demo's settings on the square pictures only, which are what the plain loop sees."""
     from core import demo
 
@@ -92,12 +102,13 @@ def _settings(folder: str) -> Any:
             "output.save_every_steps=0",
             "data.captions=tags",
             f"data.folders={pictures}",
+            *(["training.method=lora", "lora.targets=attention", "lora.rank=16"] if lora else []),
             f"hardware.cache_folder={folder}/cache",
         ]
     )
 
 
-def _ours() -> list[float]:
+def _ours(lora: bool) -> list[float]:
     """Seconds of each step in the real session, with everything between two steps."""
     from core import events as ev
     from core import runs
@@ -105,7 +116,7 @@ def _ours() -> list[float]:
     from core.engine.session import Session
 
     with tempfile.TemporaryDirectory() as folder:
-        run_folder = runs.create(_settings(folder), Path(folder) / "run")
+        run_folder = runs.create(_settings(folder, lora), Path(folder) / "run")
         session = Session(run_folder, run_folder.settings(), Control())
         ends: list[float] = []
         for event in session.events():
@@ -156,7 +167,7 @@ def _plain_batches(tokenizer: Any) -> Iterator[tuple[Any, Any]]:
             yield torch.stack(pixels), tokens.input_ids
 
 
-def _plain(ready: bool) -> list[float]:
+def _plain(ready: bool, lora: bool) -> list[float]:
     """Seconds of each step in the loop of diffusers' example."""
     import torch
     import torch.nn.functional as functional
@@ -176,8 +187,11 @@ def _plain(ready: bool) -> list[float]:
     vae = AutoencoderKL.from_pretrained(model, subfolder="vae").requires_grad_(False).to(dtype=dtype)
     text_encoder = CLIPTextModel.from_pretrained(model, subfolder="text_encoder").requires_grad_(False).to(dtype=dtype)
     unet = UNet2DConditionModel.from_pretrained(model, subfolder="unet", torch_dtype=torch.float32)
+    if lora:
+        _add_lora(unet.requires_grad_(False).to(dtype=dtype))
     unet.train()
-    optimizer = torch.optim.AdamW(unet.parameters(), lr=3e-4, weight_decay=0.01)
+    trained = [parameter for parameter in unet.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.AdamW(trained, lr=3e-4, weight_decay=0.01)
     rates = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1.0)
     unet, optimizer, rates = accelerator.prepare(unet, optimizer, rates)
 
@@ -201,11 +215,11 @@ def _plain(ready: bool) -> list[float]:
         noise = torch.randn_like(latents)
         timesteps = torch.randint(0, 1000, (len(latents),)).long()
         noisy = scheduler.add_noise(latents, noise, timesteps)
-        predicted = unet(noisy, timesteps, states, return_dict=False)[0]
+        predicted = unet(noisy.to(dtype) if lora else noisy, timesteps, states, return_dict=False)[0]
         loss = functional.mse_loss(predicted.float(), noise.float(), reduction="mean")
         total_loss += accelerator.gather(loss.repeat(BATCH)).mean().item()
         accelerator.backward(loss)
-        accelerator.clip_grad_norm_(unet.parameters(), 1.0)
+        accelerator.clip_grad_norm_(trained, 1.0)
         optimizer.step()
         rates.step()
         optimizer.zero_grad()
@@ -213,9 +227,20 @@ def _plain(ready: bool) -> list[float]:
     return _between(ends)
 
 
+def _add_lora(unet: Any) -> None:
+    """An addition as diffusers' LoRA example makes it, trained in 32 bits."""
+    from diffusers.training_utils import cast_training_params
+    from peft import LoraConfig
+
+    targets = ["to_k", "to_q", "to_v", "to_out.0"]
+    unet.add_adapter(LoraConfig(r=16, lora_alpha=1, init_lora_weights="gaussian", target_modules=targets))
+    cast_training_params(unet)
+
+
 def main(variant: str) -> None:
     """One variant; prints one JSON line."""
-    steps = _ours() if variant == "ours" else _plain(ready=variant == "ready")
+    lora, kind = variant.startswith("lora_"), variant.removeprefix("lora_")
+    steps = _ours(lora) if kind == "ours" else _plain(kind == "ready", lora)
     print(json.dumps({"steps": steps, "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from core import checks, presets
 from core.errors import UserError
 
 PRODIGY = {"training.optimizer": "prodigy", "training.learning_rate": 1.0}
+SPLIT = {"hardware.parallel": "fsdp", "hardware.processes": 2}
 FUSED = {"training.fused_backward_pass": True, "training.clip_norm": 0}
 
 
@@ -53,6 +55,12 @@ def test_nothing_speaks_against_sound_settings(sound: dict[str, Any]) -> None:
         ({"training.fused_backward_pass": True}, "training.clip_norm"),
         ({"training.fused_backward_pass": True, "training.accumulation": 2}, "training.accumulation"),
         ({**FUSED, "hardware.processes": 2}, "training.fused_backward_pass"),
+        ({"hardware.parallel": "deepspeed"}, "hardware.parallel"),
+        ({**SPLIT, "training.optimizer": "adamw8bit"}, "hardware.parallel"),
+        ({**SPLIT, "training.optimizer": "came"}, "hardware.parallel"),
+        ({**SPLIT, **PRODIGY}, "hardware.parallel"),
+        ({**SPLIT, "training.precision": "fp16"}, "training.precision"),
+        ({**SPLIT, "hardware.compile": True}, "hardware.compile"),
         ({**FUSED, "training.precision": "fp16"}, "training.fused_backward_pass"),
         ({**FUSED, "training.optimizer": "prodigy"}, "training.fused_backward_pass"),
         ({**FUSED, "training.optimizer": "schedule_free"}, "training.fused_backward_pass"),
@@ -65,6 +73,18 @@ def test_what_keeps_a_run_from_starting(sound: dict[str, Any], changes: dict[str
     assert (key, "error") in found(values)
     with pytest.raises(UserError, match=f"^{key}: "):
         checks.require_startable(presets.build(values, "test"))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="refused there")
+def test_bf16_weights_ema_and_states_in_ram_can_be_split(sound: dict[str, Any]) -> None:
+    more = {"training.weights_precision": "bf16", "training.ema": True, "hardware.offload_states": True}
+    assert found({**sound, **SPLIT, **more}) == []
+
+
+def test_splitting_wants_linux(sound: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checks, "PLATFORM", "win32")
+    assert ("hardware.parallel", "error") in found({**sound, **SPLIT})
+    assert found({**sound, "hardware.processes": 2}) == []
 
 
 @pytest.mark.parametrize(

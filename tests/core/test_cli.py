@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 
-from core import cli
+from core import cli, presets
 from core.commands import test as test_command
+from core.commands import train
 from core.errors import Stopped, UserError, disk_sentence
 from tests.fixtures.pictures import tiny_pictures
 from tests.fixtures.processes import ROOT, environment, program
@@ -54,7 +55,7 @@ def test_a_mistake_is_one_line_on_stderr_and_status_2(arguments: list[str], says
         (["cache", "starter", "extra"], "is one argument too many"),
         (["cache", "verify", "/none"], "/none is not a folder"),
         (["grid", "none.toml"], "No such file"),
-        (["runs"], "required: list|show. 'python3 main.py runs --help'"),
+        (["runs"], "required: list|show|import|export. 'python3 main.py runs --help'"),
         (["runs", "show"], "'python3 main.py runs show --help'"),
         (["bench", "nothing"], "There is no benchmark 'nothing'. Choose one of "),
         (["bench"], "Choose one of "),
@@ -101,6 +102,19 @@ def test_a_change_at_a_resume_is_checked_before_it_is_frozen(tmp_path: Path, cap
     assert cli.run(["train", "--resume", str(run.path), "--set", "training.max_steps=9"], {}) == 2
     assert "data.folders: /none is not a folder" in capsys.readouterr().err
     assert run.settings_path.read_text() == before
+
+
+def test_a_change_at_a_resume_says_what_it_does() -> None:
+    def effects(**changes: object) -> list[str]:
+        old = presets.flat(presets.load(train.preset_path("starter"), []))
+        return train.effects(old, {**old, **{key.replace("__", "."): value for key, value in changes.items()}})
+
+    assert effects(training__learning_rate=1e-5) == ["training.learning_rate: 0.0003 -> 1e-05, from the next step on"]
+    assert effects(training__optimizer="sgd")[0].endswith("whose memory of past gradients begins anew")
+    assert effects() == ["Nothing changes: the run has these settings already."]
+    for key, value in (("training__method", "lora"), ("lora__rank", 4), ("model__base", "other")):
+        with pytest.raises(UserError, match="cannot change within a run"):
+            effects(**{key: value})
 
 
 def test_a_run_that_is_at_work_is_not_resumed_again(tmp_path: Path, capsys: Capture) -> None:

@@ -72,8 +72,8 @@ def test_all_event_classes_are_in_the_union() -> None:
 
 def test_tags_are_stable() -> None:
     assert [kind.__struct_config__.tag for kind in get_args(ev.AnyEvent)] == [
-        *("started", "progress", "step", "evaluated", "telemetry", "checkpoint", "state_saved", "sample", "message"),
-        *("paused", "continued", "ended", "cell", "grid_made"),
+        *("started", "progress", "step", "evaluated", "telemetry", "checkpoint", "checkpoint_removed", "state_saved"),
+        *("sample", "message", "paused", "continued", "ended", "cell", "grid_made", "points"),
     ]
 
 

@@ -206,7 +206,8 @@ def _values(entry: Entry) -> st.SearchStrategy[Any]:
         return st.floats(low, high, allow_nan=False, allow_infinity=False, **limits)
     if entry.kind == "choice":
         return st.sampled_from(entry.choices)
-    return st.lists(text, max_size=3) if entry.kind == "list" else text
+    item = st.sampled_from(entry.choices) if entry.choices else text
+    return st.lists(item, max_size=3) if entry.kind == "list" else text
 
 
 @st.composite

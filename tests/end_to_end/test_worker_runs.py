@@ -126,20 +126,6 @@ def test_a_bug_of_ours_ends_the_run_and_names_the_log(make_run: MakeRun, start: 
     assert "Traceback" in run.console_path.read_text()
 
 
-def test_two_processes_give_the_loss_of_one_with_the_double_batch(make_run: MakeRun, start: Any) -> None:
-    common = {"training__max_steps": 4, "training__optimizer": "sgd", "validation__every_steps": 0}
-    one = make_run("one", training__batch_size=4, **common)
-    two = make_run("two", training__batch_size=2, hardware__processes=2, **common)
-    assert start(one).wait(DEADLINE) == 0
-    assert start(two).wait(DEADLINE) == 0, two.console_path.read_text()[-2000:]
-    single, double = (read_run(run.events_path) for run in (one, two))
-    assert double.started is not None and double.started.images_per_step == 4
-    assert double.curve("loss").values.tolist() == pytest.approx(single.curve("loss").values.tolist(), rel=1e-5)
-    first, second = last_checkpoint(one), last_checkpoint(two)
-    assert first.keys() == second.keys()
-    assert all((first[name] - second[name]).abs().max() < 1e-5 for name in first)
-
-
 @pytest.mark.skipif(sys.platform != "linux" or os.geteuid() != 0, reason="needs a file system of its own")
 def test_a_full_disk_keeps_the_former_checkpoint(make_run: MakeRun, start: Any, tmp_path: Path) -> None:
     run = make_run(validation__every_steps=0)

@@ -74,3 +74,14 @@ def test_rows_and_sentence_say_where_numbers_come_from() -> None:
     rows = {what: (value, tip) for what, value, tip in estimate_rows(found, "EUR")}
     assert rows["Time"][0] == "—" and "was made here" in rows["Time"][1]
     assert "this is RAM" in sentence(found) and "2 GPUs" in sentence(found)
+
+
+def test_it_is_no_wider_than_the_panel_of_a_small_laptop(qtbot: QtBot) -> None:
+    """Wider, and the panel would cut off every number at its right."""
+    from gui.pages.training import PANEL_WIDTH
+
+    shown = FitCard()
+    qtbot.addWidget(shown)
+    shown.ask(made(model__family="sdxl", training__method="full"), None, None, None)
+    qtbot.waitUntil(lambda: bool(shown.savings.text()), timeout=20_000)
+    assert shown.minimumSizeHint().width() <= PANEL_WIDTH

@@ -10,7 +10,7 @@ from accelerate import init_empty_weights
 
 from core.anatomy.encoders import clip_layers, has_projection, vae_layers
 from core.anatomy.layers import BLOCKS, KINDS, Layer, tensors_of, weights_of
-from core.anatomy.unet import unet_layers
+from core.anatomy.unet import block_of, unet_layers
 from core.errors import UserError
 from core.paths import RESOURCES
 from tests.fixtures.tiny_model import TEXT, UNET, VAE
@@ -62,8 +62,8 @@ def our_shapes(layers: list[Layer]) -> dict[str, tuple[int, ...]]:
 
 @pytest.mark.parametrize(
     "config",
-    [shipped("sd15", "unet"), shipped("sdxl", "unet"), UNET, SMALL_XL, SMALL_2],
-    ids=["SD 1.5", "SDXL", "tiny", "small XL", "small 2.x"],
+    [shipped("sd15", "unet"), shipped("sd2", "unet"), shipped("sdxl", "unet"), UNET, SMALL_XL, SMALL_2],
+    ids=["SD 1.5", "SD 2.x", "SDXL", "tiny", "small XL", "small 2.x"],
 )
 def test_every_tensor_of_the_unet(config: dict[str, Any]) -> None:
     assert our_shapes(unet_layers(config)) == real_shapes("unet", config)
@@ -105,7 +105,7 @@ def test_shares_of_blocks_and_kinds() -> None:
     assert share("sd15", ("mid", "up 0", "up 1", "up 2", "up 3")) == pytest.approx(70.7, abs=0.05)
 
 
-@pytest.mark.parametrize("family", ["sd15", "sdxl"])
+@pytest.mark.parametrize("family", ["sd15", "sd2", "sdxl"])
 def test_blocks_and_kinds_have_known_names(family: str) -> None:
     layers = unet_layers(shipped(family, "unet"))
     assert {layer.block for layer in layers} <= set(BLOCKS)
@@ -127,3 +127,9 @@ def test_blocks_and_kinds_have_known_names(family: str) -> None:
 def test_an_unknown_kind_of_unet_is_said(change: dict[str, Any], says: str) -> None:
     with pytest.raises(UserError, match=says):
         unet_layers({**UNET, **change})
+
+
+@pytest.mark.parametrize("family", ["sd15", "sd2", "sdxl"])
+def test_a_name_tells_the_block(family: str) -> None:
+    for tensor in tensors_of(unet_layers(shipped(family, "unet"))):
+        assert block_of(tensor.name) == block_of(f"{tensor.layer}.lora_A.default.weight") == tensor.block

@@ -9,9 +9,10 @@ import pytest
 import torch
 
 from core import presets, registry
+from core.anatomy.additions import Form, split
 from core.anatomy.layers import tensors_of
 from core.anatomy.source import open_anatomy
-from core.anatomy.trained import Trained, added_weights, chosen, counts, trained_parts
+from core.anatomy.trained import Trained, additions, chosen, counts, trained_parts
 from core.anatomy.unet import unet_layers
 from core.errors import UserError
 from core.settings import Settings
@@ -54,6 +55,8 @@ def attached(settings: Settings) -> tuple[set[str], int, int]:
         {"training__method": "part", "part__kinds": ["cross-attention", "norm"]},
         {"training__method": "part", "part__blocks": ["down 0"], "part__kinds": ["resnet"], "part__without": "bias"},
         {"training__method": "part", "part__pattern": r"attn2\.to_[kv]", "training__text_encoder_learning_rate": 1e-4},
+        {"training__method": "full", "training__block_rates": ["down 0 = 0", "mid = 0.5"]},
+        {"training__method": "part", "part__kinds": ["resnet"], "training__block_rates": ["up 0 = 0"]},
     ],
 )
 def test_the_trained_tensors_are_the_real_ones(values: dict[str, Any], tiny: Path) -> None:
@@ -69,10 +72,36 @@ def test_the_trained_tensors_are_the_real_ones(values: dict[str, Any], tiny: Pat
 @pytest.mark.parametrize("dora", [False, True])
 def test_additions_are_counted_exactly(targets: str, dora: bool, tiny: Path) -> None:
     values = {"lora__targets": targets, "lora__dora": dora, "lora__rank": 3}
+    values["training__block_rates"] = ["mid = 0", "up 1 = 2"] if targets == "attention" else []
     settings = made(tiny, training__method="lora", training__text_encoder_learning_rate=1e-4, **values)
     _, trained, whole = attached(settings)
     anatomy = open_anatomy(str(tiny))
     assert counts(anatomy, trained_parts(settings, anatomy)) == (trained, whole)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"training__method": "loha", "loha__rank": 3},
+        {"training__method": "lokr", "lokr__rank": 2},
+        {"training__method": "lokr", "lokr__rank": 1, "lokr__factor": 8, "lokr__decompose_both": True},
+        {"training__method": "lokr", "lokr__rank": 10_000, "lokr__factor": 5},
+    ],
+)
+def test_hadamard_and_kronecker_products_are_counted_exactly(values: dict[str, Any], tiny: Path) -> None:
+    targets = {f"{values['training__method']}__targets": "attention + feed-forward + resnets"}
+    settings = made(tiny, **values, **targets, training__text_encoder_learning_rate=1e-4)
+    _, trained, whole = attached(settings)
+    anatomy = open_anatomy(str(tiny))
+    assert counts(anatomy, trained_parts(settings, anatomy)) == (trained, whole)
+
+
+def test_sizes_are_split_as_peft_splits_them() -> None:
+    from peft.tuners.lokr.layer import factorization
+
+    for size in (*range(1, 70), 320, 640, 768, 1024, 1280, 2048, 2560, 5120, 10240):
+        for factor in (-1, 1, 2, 3, 4, 8, 10, 16, 64):
+            assert split(size, factor) == factorization(size, factor), (size, factor)
 
 
 def test_choices_hold_together() -> None:
@@ -111,8 +140,8 @@ def test_what_sdxl_never_reads_is_not_trained() -> None:
 
 def test_magnitudes_are_one_for_each_output() -> None:
     layer = next(layer for layer in unet_layers(UNET) if layer.name == "conv_in")
-    assert added_weights(layer, 2) == 2 * (4 * 9 + 16)
-    assert added_weights(layer, 2, magnitudes=True) == 2 * (4 * 9 + 16) + 16
+    assert additions([layer], ["conv_in"], 2).added([layer]) == 2 * (4 * 9 + 16)
+    assert additions([layer], ["conv_in"], 2, Form(magnitudes=True)).added([layer]) == 2 * (4 * 9 + 16) + 16
     assert Trained().names == frozenset()
 
 

@@ -117,7 +117,7 @@ def test_load_lora_weights_draws_the_same_as_our_merge(
 
 def test_a_dora_file_merges_to_the_model_that_was_trained(make_settings: Make, tiny_model: Path) -> None:
     """diffusers leaves out what it reads of DoRA in kohya's files, so the model with its additions is the judge."""
-    from core.engine.lora_files import kohya_tensors
+    from core.engine.lora_files import file_tensors
     from core.methods import lora
 
     settings = make_settings(
@@ -129,7 +129,7 @@ def test_a_dora_file_merges_to_the_model_that_was_trained(make_settings: Make, t
         for number, (name, parameter) in enumerate(trained.unet.named_parameters()):
             if "lora" in name:
                 parameter.add_(0.1 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(number)))
-    file = kohya_tensors(trained.unet, trained.source, "unet", 4.0)
+    file = file_tensors(trained.unet, trained.source, "unet", 4.0)
     assert file["lora_unet_mid_block_resnets_0_conv1.dora_scale"].shape == (32, 1, 1, 1)
     merged_models = _models(tiny_model)
     base = dict(merged_models.unet.state_dict())

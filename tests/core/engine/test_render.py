@@ -119,6 +119,34 @@ def test_a_checkpoint_is_drawn_with_the_prediction_that_it_says(
     assert np.abs(taught - plain).max() > 2
 
 
+def test_a_checkpoint_is_drawn_with_the_clip_skip_that_it_was_trained_with(make_settings: Make, tmp_path: Path) -> None:
+    from core.engine.render import Renderer
+    from core.grid_job import read_plan
+
+    # The tiny encoder has one layer: what lies before it are the embeddings.
+    run, _ = train(
+        make_settings(
+            model__clip_skip=2,
+            training__max_steps=1,
+            training__learning_rate=0.0,
+            training__text_encoder_learning_rate=1e-9,
+        ),
+        tmp_path / "run",
+    )
+    _, plan = read_plan(_job(run))
+    renderer = Renderer(plan, Control(), 1)
+    cells = list(plan.cells())
+    trained = next(cell for cell in cells if cell.checkpoint)
+    assert renderer.facts(trained)["Clip skip"] == 2
+    assert "Clip skip" not in renderer.facts(next(cell for cell in cells if not cell.checkpoint))
+    base = renderer._texts.get(["noise"])["encoder_hidden_states"]
+    assert renderer._swapper.show(trained.checkpoint) and renderer._swapper.clip_skip == 2
+    pictures = list(renderer.render())
+    assert len(pictures) == len(cells)
+    again = TextStates(renderer._models, "fp32", 2).get(["noise"])["encoder_hidden_states"]
+    assert not torch.equal(base, again)
+
+
 def test_a_picture_does_not_depend_on_its_batch(make_settings: Make, tmp_path: Path, tiny_model: Path) -> None:
     models = Models(open_model(tiny_model), torch.device("cpu"))
     models.load("unet", "vae", "text_encoder", "tokenizer")

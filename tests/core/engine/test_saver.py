@@ -88,3 +88,15 @@ def test_text_encoders_stop_at_their_step(make_settings: Make, tmp_path: Path) -
     rates = [event.rates for event in told if isinstance(event, ev.Step)]
     assert [rate["text_encoder"] for rate in rates] == [1e-3, 1e-3, 0, 0, 0, 0]
     assert {rate["unet"] for rate in rates} == {1e-3}
+
+
+def test_another_optimizer_begins_without_memory(make_settings: Make, tmp_path: Path) -> None:
+    from core import presets, runs
+
+    settings = make_settings(output__save_every_steps=3)
+    run, _ = train(settings, tmp_path / "run", lambda event: isinstance(event, ev.Step) and event.step == 4)
+    changed = presets.build({**presets.flat(run.settings()), "training.optimizer": "sgd"}, "test")
+    presets.freeze(run.settings_path, runs.freeze_paths(changed))
+    _, told = train(settings, run.path)
+    assert "The optimizer was adamw before" in next(event.text for event in told if isinstance(event, ev.Message))
+    assert [event.step for event in told if isinstance(event, ev.Step)] == [4, 5, 6]

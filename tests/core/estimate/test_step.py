@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 
+from core.anatomy.additions import Form
 from core.anatomy.encoders import vae_layers
 from core.anatomy.layers import tensors_of, weights_of
 from core.anatomy.trained import Trained, additions, chosen, everything
@@ -30,6 +31,8 @@ def trained_by(method: str, config: dict[str, Any]) -> Trained:
         return everything(layers)
     if method == "lora":
         return additions(layers, ATTENTION, 4)
+    if method in ("loha", "lokr"):
+        return additions(layers, [*ATTENTION, "conv1", "conv2"], 3, Form(method))
     kinds = ["cross-attention"] if method == "attention" else []
     blocks = [] if method == "attention" else ["mid", "up 0"]
     return Trained(frozenset(tensor.name for tensor in chosen(tensors_of(layers), blocks, kinds)))
@@ -46,13 +49,13 @@ def played(config: dict[str, Any], trained: Trained, batch: int, side: int, chec
     predicted = unet(tape.new((batch, 4, side, side), 4), context, pooled)
     network.end_autocast()
     tape.backward(predicted)
-    added = sum(weight.count for name, weight in network._weights.items() if name.endswith((".A", ".B")))
-    return meter.peak + 4 * (weights_of(unet_layers(config)) + added)
+    layers = unet_layers(config)
+    return meter.peak + 4 * (weights_of(layers) + trained.added(layers))
 
 
 @pytest.mark.parametrize("half", [False, True], ids=["fp32", "bf16"])
 @pytest.mark.parametrize("checkpointing", [False, True], ids=["kept", "recomputed"])
-@pytest.mark.parametrize("method", ["full", "part", "attention", "lora"])
+@pytest.mark.parametrize("method", ["full", "part", "attention", "lora", "loha", "lokr"])
 def test_the_peak_of_a_step(method: str, checkpointing: bool, half: bool) -> None:
     for config, batch in ((UNET, 4), (SMALL_XL, 2)):
         trained = trained_by(method, config)

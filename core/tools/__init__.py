@@ -1,0 +1,1 @@
+"""Tools beside the training: other programs' files in and out."""

@@ -1,0 +1,71 @@
+"""Several processes on the CPU (gloo): the loss of one with the larger batch, under DDP and FSDP; stop, resume."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from safetensors.torch import load_file
+
+from core.run_data import read_run
+from core.runs import Run
+from tests.core.engine.helpers import assert_equal, last_checkpoint
+from tests.fixtures.processes import program, wait_until
+
+MakeRun = Callable[..., Run]
+DEADLINE = 180.0
+
+
+@pytest.mark.parametrize("parallel", ["ddp", "fsdp"])
+def test_two_processes_give_the_loss_of_one_with_the_double_batch(make_run: MakeRun, start: Any, parallel: str) -> None:
+    common = {"training__max_steps": 4, "training__clip_norm": 0.05, "training__accumulation": 2}
+    one = make_run("one", training__batch_size=4, **common)
+    two = make_run("two", training__batch_size=2, hardware__processes=2, hardware__parallel=parallel, **common)
+    assert start(one).wait(DEADLINE) == 0
+    assert start(two).wait(DEADLINE) == 0, two.console_path.read_text()[-3000:]
+    single, double = (read_run(run.events_path) for run in (one, two))
+    assert double.started is not None and double.started.images_per_step == 8
+    for curve in ("loss", "grad_norm", "stable/validation"):
+        assert double.curve(curve).values.tolist() == pytest.approx(single.curve(curve).values.tolist(), rel=1e-5)
+    first, second = last_checkpoint(one), last_checkpoint(two)
+    assert first.keys() == second.keys()
+    assert all((first[name] - second[name]).abs().max() < 1e-5 for name in first)
+
+
+def test_ctrl_c_saves_a_split_run_that_goes_on_to_the_same_weights(make_run: MakeRun, start: Any) -> None:
+    split = {
+        "hardware__processes": 2,
+        "hardware__parallel": "fsdp",
+        "training__ema": True,
+        "output__save_every_steps": 0,
+    }
+    split["validation__every_steps"] = 0
+    whole, cut = make_run("whole", **split), make_run("cut", **split)
+    assert start(whole).wait(DEADLINE) == 0, whole.console_path.read_text()[-3000:]
+    child = start(cut)
+    wait_until(lambda: cut.state()[1] >= 2, DEADLINE)
+    os.killpg(child.pid, signal.SIGINT)
+    assert child.wait(DEADLINE) == 0, cut.console_path.read_text()[-3000:]
+    assert cut.state()[0] == "stopped" and cut.state()[1] < 8
+    assert start(cut).wait(DEADLINE) == 0, cut.console_path.read_text()[-3000:]
+    assert_equal(last_checkpoint(whole), last_checkpoint(cut))
+    for name in ("weights", "optimizer"):
+        assert_equal(*(load_file(run.states()[-1].path / f"{name}.safetensors") for run in (whole, cut)))
+
+
+@pytest.mark.skipif(os.name == "nt", reason="another shell")
+def test_the_printed_line_starts_two_processes(make_run: MakeRun) -> None:
+    run = make_run(hardware__processes=2, training__max_steps=1, validation__every_steps=0)
+    printed = program("train", "--resume", str(run.path), "--print-launch", "--json")
+    lines = json.loads(printed.stdout)["launch"]
+    assert run.state()[0] == "new"
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    environment.pop("PYTHONPATH", None)
+    subprocess.run(["sh", "-c", " && ".join(lines)], cwd="/", env=environment, check=True, timeout=DEADLINE)
+    started = read_run(run.events_path).started
+    assert run.state() == ("finished", 1) and started is not None and started.images_per_step == 4

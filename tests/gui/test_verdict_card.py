@@ -1,0 +1,56 @@
+"""Tests of gui/widgets/verdict_card.py: the run's verdict in words, judged anew when there is news."""
+
+from __future__ import annotations
+
+import pytest
+from pytestqt.qtbot import QtBot
+
+from core import events as ev
+from core.run_data import RunData
+from gui.widgets.verdict_card import VerdictCard
+
+
+@pytest.fixture
+def shown(qtbot: QtBot) -> VerdictCard:
+    """The card."""
+    made = VerdictCard()
+    qtbot.addWidget(made)
+    return made
+
+
+def _measured(losses: list[float]) -> list[ev.Event]:
+    return [
+        ev.Evaluated(step=100 * number, split="validation", loss=loss, buckets=[loss], duration=0.1)
+        for number, loss in enumerate(losses)
+    ]
+
+
+def test_it_is_not_there_without_measurements(shown: VerdictCard) -> None:
+    shown.refresh(RunData())
+    assert not shown.isVisibleTo(None)
+
+
+def test_a_turned_curve_names_its_minimum_and_the_checkpoint(shown: VerdictCard) -> None:
+    data = RunData()
+    losses = [0.1 - 0.01 * min(n, 6) + 0.004 * max(0, n - 6) for n in range(16)]
+    data.feed([*_measured(losses), ev.Checkpoint(step=600, path="checkpoints/a-step600.safetensors", bytes=1)])
+    shown.refresh(data)
+    words = f"{shown.head.text()}\n{shown.rest.text()}"
+    assert "step 6" in shown.head.text() and "by heart" in words and "checkpoint" in words
+
+
+def test_news_change_the_words_and_nothing_new_does_not(shown: VerdictCard, monkeypatch: pytest.MonkeyPatch) -> None:
+    from core import advisor
+
+    judged: list[int] = []
+    real = advisor.judge_run
+    monkeypatch.setattr(advisor, "judge_run", lambda data, saved: judged.append(1) or real(data, saved))
+    data = RunData()
+    data.feed(_measured([0.1, 0.09]))
+    shown.refresh(data)
+    first = shown.head.text()
+    shown.refresh(data)
+    assert len(judged) == 1 and first
+    data.feed(_measured([0.1, 0.09, 0.08, 0.07, 0.06, 0.05, 0.04, 0.03, 0.02])[2:])
+    shown.refresh(data)
+    assert len(judged) == 2 and shown.head.text() != first
