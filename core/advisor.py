@@ -1,6 +1,6 @@
 """The verdict on a run: what its stable losses say about when to stop, which checkpoints to look at, and the rate.
 
-Pure functions of curves. The argument is that of spacepxl's "demystifying sd finetuning": while the loss of held-out
+Pure functions of curves. The argument is that of the notes "demystifying sd finetuning": while the loss of held-out
 pictures falls, the model learns what holds for new pictures; where it turns, it begins to learn the training pictures
 by heart; from there to where it is back at its first value the checkpoints are usable. core.advice_words says it.
 """

@@ -1,6 +1,6 @@
 """The loss as a function of the timestep, fitted, so that the training loss can be freed of the timestep's chance.
 
-Most of the noise in a training curve is the random timestep (spacepxl, "demystifying sd finetuning"): a loss divided by
+Most of the noise in a training curve is the random timestep (the notes "demystifying sd finetuning"): a loss divided by
 what is usual at its timestep spreads much less. The notes fit an exponential; `smooth_fit` follows the data instead.
 """
 

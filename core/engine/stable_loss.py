@@ -2,7 +2,7 @@
 
 Each (picture, timestep bucket, repeat) draws its noise and timestep from a generator seeded by these alone: the value
 does not depend on batch size, order or what ran before, and the training's draws are not touched. The idea of fixing
-seeds and cutting the timesteps into buckets follows spacepxl's "demystifying sd finetuning".
+seeds and cutting the timesteps into buckets follows the notes "demystifying sd finetuning".
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ from core.tools.tfevents import Scalars, event_folders, read_folder
 
 #: Our curve <- what others call it; of several the first that is there is taken, the rest keep their names.
 #: kohya: loss/current, lr/unet ...; OneTrainer: loss/train_step, loss/validation_step/...; diffusers: train_loss, lr;
-#: spacepxl's "demystifying sd finetuning": loss/train, test/test (stable, trained pictures), test/val (held-out).
+#: the notes "demystifying sd finetuning": loss/train, test/test (stable, trained pictures), test/val (held-out).
 _NAMES: Mapping[str, tuple[str, ...]] = {
     "loss": (
         "loss/train",
