@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from PySide6.QtCore import QTimer
 from PySide6.QtWidgets import QVBoxLayout, QWidget
 
+from core.run_data import RunData
 from gui.widgets.basics import card, label
-
-if TYPE_CHECKING:
-    from core.run_data import RunData
 
 #: The curve that the verdict is read from.
 _TAG = "stable/validation"
@@ -23,6 +20,10 @@ class VerdictCard(QWidget):
         self.head = label("", wrap=True)
         self.rest = label("", "dim", wrap=True)
         self._seen: tuple[int, int, int] = (0, 0, 0)
+        self._data = RunData()
+        # A turn of its own: together with the plots it would hold up the window.
+        self._turn = QTimer(self, singleShot=True, interval=30)
+        self._turn.timeout.connect(self.judge)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(card(label("Verdict", "heading"), self.head, self.rest))
@@ -36,10 +37,16 @@ class VerdictCard(QWidget):
             return
         self._seen = seen
         self.setVisible(points > 0)
+        self._data = data
         if points:
-            from core.advisor import judge_run
+            self._turn.start()
 
-            first, *others = judge_run(data, [saved.step for saved in data.checkpoints]).sentences()
-            self.head.setText(first)
-            self.rest.setText("\n".join(others))
-            self.rest.setVisible(bool(others))
+    def judge(self) -> None:
+        """Put the verdict into words."""
+        from core.advisor import judge_run
+
+        data = self._data
+        first, *others = judge_run(data, [saved.step for saved in data.checkpoints]).sentences()
+        self.head.setText(first)
+        self.rest.setText("\n".join(others))
+        self.rest.setVisible(bool(others))

@@ -30,16 +30,19 @@ def test_it_is_not_there_without_measurements(shown: VerdictCard) -> None:
     assert not shown.isVisibleTo(None)
 
 
-def test_a_turned_curve_names_its_minimum_and_the_checkpoint(shown: VerdictCard) -> None:
+def test_a_turned_curve_names_its_minimum_and_the_checkpoint(qtbot: QtBot, shown: VerdictCard) -> None:
     data = RunData()
     losses = [0.1 - 0.01 * min(n, 6) + 0.004 * max(0, n - 6) for n in range(16)]
     data.feed([*_measured(losses), ev.Checkpoint(step=600, path="checkpoints/a-step600.safetensors", bytes=1)])
     shown.refresh(data)
+    qtbot.waitUntil(lambda: bool(shown.head.text()))
     words = f"{shown.head.text()}\n{shown.rest.text()}"
     assert "step 6" in shown.head.text() and "by heart" in words and "checkpoint" in words
 
 
-def test_news_change_the_words_and_nothing_new_does_not(shown: VerdictCard, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_news_change_the_words_and_nothing_new_does_not(
+    qtbot: QtBot, shown: VerdictCard, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from core import advisor
 
     judged: list[int] = []
@@ -48,9 +51,11 @@ def test_news_change_the_words_and_nothing_new_does_not(shown: VerdictCard, monk
     data = RunData()
     data.feed(_measured([0.1, 0.09]))
     shown.refresh(data)
+    qtbot.waitUntil(lambda: len(judged) == 1)
     first = shown.head.text()
     shown.refresh(data)
-    assert len(judged) == 1 and first
+    assert not shown._turn.isActive() and first
     data.feed(_measured([0.1, 0.09, 0.08, 0.07, 0.06, 0.05, 0.04, 0.03, 0.02])[2:])
     shown.refresh(data)
-    assert len(judged) == 2 and shown.head.text() != first
+    qtbot.waitUntil(lambda: len(judged) == 2)
+    assert shown.head.text() != first
