@@ -11,15 +11,14 @@ from typing import Any
 
 from core import registry
 from core.anatomy.encoders import clip_layers, vae_layers
-from core.anatomy.headers import read_header
+from core.anatomy.headers import PICKLES, read_header
 from core.anatomy.layers import Layer, weights_of
 from core.anatomy.unet import unet_layers
 from core.errors import UserError
 from core.paths import RESOURCES, resolve
 
 #: Metadata key under which our checkpoints carry the configs of their parts.
-_CONFIG_KEY = "burnish.configs"
-_PICKLES = (".ckpt", ".pt", ".pth", ".bin")
+CONFIG_KEY = "burnish.configs"
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,11 +76,11 @@ def _open(path: Path, family: str, stamp: int) -> Anatomy:
 @lru_cache(maxsize=16)
 def _full_size(family: str) -> Anatomy:
     module = registry.component("families", family)
-    return _anatomy(module, _shipped(module), f"the full-size {module.LABEL}")
+    return _anatomy(module, shipped_configs(module), f"the full-size {module.LABEL}")
 
 
 def _open_file(path: Path, family: str) -> Anatomy:
-    if path.suffix.lower() in _PICKLES:
+    if path.suffix.lower() in PICKLES:
         if family == "auto":
             raise UserError(
                 f"{path} is a pickle, which is not opened for an estimate. Set model.family, or convert it to "
@@ -90,12 +89,12 @@ def _open_file(path: Path, family: str) -> Anatomy:
         return _full_size(family)
     header = read_header(path)
     names = frozenset(header.shapes)
-    module = _pick(family, lambda candidate: candidate.recognises(names))
+    module = pick_family(family, lambda candidate: candidate.recognises(names))
     if module is None:
         raise UserError(f"{path} is no model that can be trained: none of the known families has its tensors.")
-    own = header.metadata.get(_CONFIG_KEY)
+    own = header.metadata.get(CONFIG_KEY)
     try:
-        configs = json.loads(own) if own else _shipped(module)
+        configs = json.loads(own) if own else shipped_configs(module)
     except ValueError as error:
         raise UserError(f"{path}: the configs in its metadata cannot be read ({error}).") from None
     found = _anatomy(module, configs, str(path))
@@ -112,7 +111,7 @@ def _open_folder(path: Path, family: str) -> Anatomy:
     index = _read_json(path / "model_index.json")
     text = path / "text_encoder" / "config.json"
     text_config = _read_json(text) if text.is_file() else {}
-    module = _pick(family, lambda candidate: candidate.recognises_folder(index, text_config))
+    module = pick_family(family, lambda candidate: candidate.recognises_folder(index, text_config))
     if module is None:
         kind = index.get("_class_name", "an unknown pipeline")
         raise UserError(f"{path} holds {kind}, which is no family that can be trained.")
@@ -130,7 +129,7 @@ def _read_json(path: Path) -> dict[str, Any]:
     return found
 
 
-def _pick(name: str, recognises: Callable[[Any], bool]) -> Any:
+def pick_family(name: str, recognises: Callable[[Any], bool]) -> Any:
     """The family's module by name, or the first that recognises the model, or None."""
     if name != "auto":
         return registry.component("families", name)
@@ -138,9 +137,12 @@ def _pick(name: str, recognises: Callable[[Any], bool]) -> Any:
     return next((module for module in modules if recognises(module)), None)
 
 
-def _shipped(module: Any) -> dict[str, Any]:
+def shipped_configs(module: Any) -> dict[str, dict[str, Any]]:
+    """Configs of the parts and the scheduler of a family's full-size model, for files that bring none."""
     folder = RESOURCES / "models" / module.CONFIGS
-    return {part: _read_json(folder / part / "config.json") for part in module.PREFIXES}
+    files = {part: f"{part}/config.json" for part in module.PREFIXES}
+    files["scheduler"] = "scheduler/scheduler_config.json"
+    return {part: _read_json(folder / name) for part, name in files.items()}
 
 
 def _anatomy(module: Any, configs: Mapping[str, Any], where: str) -> Anatomy:

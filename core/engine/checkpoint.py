@@ -29,7 +29,7 @@ def save(path: Path, models: Models, settings: Settings, trained: list[str], fac
         return write_folder(path, models, settings, dtype)
     tensors, metadata = method.checkpoint(models, settings, trained)
     metadata.update(_metadata(models, settings, method, facts))
-    write_entries(path, {name: entry.cast(dtype) for name, entry in tensors.items()}, metadata)
+    write_entries(path, {name: entry.cast(dtype) for name, entry in tensors.items()}, metadata, hashed=True)
     return path.stat().st_size
 
 

@@ -17,7 +17,8 @@ from safetensors import SafetensorError, safe_open
 
 from core import atomic
 from core.data.buckets import Fit
-from core.engine.safe_files import raw_bytes, read_header, write_tensors
+from core.engine.safe_files import raw_bytes, read_header
+from core.engine.tensor_writer import write_tensors
 from core.errors import UserError
 
 _SHARD_ENTRIES = 512

@@ -11,13 +11,12 @@ from typing import Any
 import torch
 
 from core import registry
+from core.anatomy.source import CONFIG_KEY, pick_family, shipped_configs
 from core.engine.safe_files import read_header, read_some, read_tensors
 from core.errors import UserError
 from core.families._layout import Place
 from core.paths import RESOURCES
 
-#: Metadata key under which our checkpoints carry the configs of their parts.
-CONFIG_KEY = "burnish.configs"
 #: Empty tensors that tell other programs how to sample a single file (formats: v-prediction, zero terminal SNR).
 V_PREDICTION, ZERO_TERMINAL_SNR = "v_pred", "ztsnr"
 
@@ -118,7 +117,7 @@ def open_model(path: Path, family: str = "auto") -> ModelSource:
         raise UserError(f"{path} does not exist. Check the path of the base model.")
     keys, metadata = read_header(path)
     known = frozenset(keys)
-    module = _family_of(family, lambda candidate: candidate.recognises(known))
+    module = pick_family(family, lambda candidate: candidate.recognises(known))
     if module is None:
         raise UserError(f"{path} {describe(known)}")
     configs = json.loads(metadata[CONFIG_KEY]) if CONFIG_KEY in metadata else shipped_configs(module)
@@ -145,7 +144,7 @@ def _open_folder(path: Path, family: str) -> ModelSource:
     except (OSError, ValueError) as error:
         raise UserError(f"{path / 'model_index.json'} cannot be read ({error}).") from None
     text = _text_config(path)
-    module = _family_of(family, lambda candidate: candidate.recognises_folder(index, text))
+    module = pick_family(family, lambda candidate: candidate.recognises_folder(index, text))
     if module is None:
         kind = index.get("_class_name", "an unknown pipeline")
         raise UserError(f"{path} holds {kind}, which cannot be trained. Choose a model of {_trainable()}.")
@@ -168,28 +167,10 @@ def _text_config(path: Path) -> dict[str, Any]:
         return {}
 
 
-def _family_of(name: str, recognised: Any) -> Any:
-    """The family module by name, or the one that recognises the model, or None."""
-    if name != "auto":
-        return registry.component("families", name)
-    for module in registry.components("families").values():
-        if hasattr(module, "recognises") and recognised(module):
-            return module
-    return None
-
-
 def _trainable() -> str:
     """The families by their labels, as the end of a sentence."""
     labels = [module.LABEL for module in registry.components("families").values() if hasattr(module, "recognises")]
     return " or ".join([", ".join(labels[:-1]), labels[-1]]) if len(labels) > 1 else labels[0]
-
-
-def shipped_configs(module: Any) -> dict[str, dict[str, Any]]:
-    """Configs of a family's full-size model, for files that bring none."""
-    folder = RESOURCES / "models" / module.CONFIGS
-    names = {part: f"{part}/config.json" for part in module.PREFIXES}
-    names["scheduler"] = "scheduler/scheduler_config.json"
-    return {part: json.loads((folder / name).read_text(encoding="utf-8")) for part, name in names.items()}
 
 
 def describe(keys: Collection[str]) -> str:

@@ -20,6 +20,7 @@ from core.grid import CellPlan
 from core.infotext import parameters, save_picture
 from core.runs import Run
 from core.settings import Settings
+from core.settings.sample import TOGETHER
 
 
 class Observer:
@@ -87,7 +88,7 @@ class Observer:
         drawing = Drawing(self._models, self._text_states, self._precision, stop, scheduler=self._scheduler)
         yield ev.Progress(phase="sample", done=0, total=len(requests))
         try:
-            for index, image in drawing.draw(requests, batch=8):
+            for index, image in drawing.draw(requests, batch=TOGETHER):
                 if not keep:
                     continue
                 request = requests[index]

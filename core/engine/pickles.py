@@ -8,14 +8,13 @@ from typing import Any
 
 import torch
 
+from core.anatomy.headers import PICKLES
 from core.errors import UserError
-
-SUFFIXES = (".ckpt", ".pt", ".pth", ".bin")
 
 
 def is_pickle(path: Path) -> bool:
     """Whether a file's name is one of a pickle's."""
-    return path.suffix.lower() in SUFFIXES
+    return path.suffix.lower() in PICKLES
 
 
 def read_pickle(path: Path) -> dict[str, torch.Tensor]:

@@ -13,10 +13,11 @@ import torch
 from PIL import Image
 
 from core import events as ev
+from core.anatomy.source import CONFIG_KEY
 from core.engine.checkpoint import file_hash
 from core.engine.control import Control
 from core.engine.lora_files import is_lora, merged
-from core.engine.model_files import CONFIG_KEY, open_model
+from core.engine.model_files import open_model
 from core.engine.models import DTYPES, Models, pick_device, pick_precision
 from core.engine.safe_files import read_header, read_tensors
 from core.engine.sample import Drawing
@@ -103,7 +104,7 @@ def _clip_skip(path: Path) -> int:
 
 
 class Renderer:
-    """Draws the cells of a plan. `hashes` keeps the checkpoints' short hashes."""
+    """Draws the cells of a plan; what the pictures say of a checkpoint is looked up once."""
 
     def __init__(self, plan: GridPlan, control: Control, batch: int) -> None:
         self._plan = plan
@@ -117,7 +118,7 @@ class Renderer:
         self._texts = TextStates(self._models, precision)
         self._control = control
         self._precision = precision
-        self._hashes: dict[str, str] = {}
+        self._facts: dict[str, dict[str, Any]] = {}
 
     def render(self) -> Iterator[tuple[CellPlan, Image.Image] | UserError]:
         """Yield cells and pictures in the order in which they are made; a UserError for a checkpoint left out.
@@ -154,11 +155,11 @@ class Renderer:
         path = Path(cell.checkpoint) if cell.checkpoint else resolve(self._plan.base)
         name = path.stem if path.is_file() else (path.name if path.name != "model" else f"{path.parent.name}")
         key = str(path)
-        if key not in self._hashes:
-            self._hashes[key] = file_hash(path) if path.is_file() else ""
-        facts: dict[str, Any] = {"Model hash": self._hashes[key], "Model": name}
-        clip_skip = _clip_skip(path)
-        return {**facts, "Clip skip": clip_skip} if clip_skip > 1 else facts
+        if key not in self._facts:
+            facts: dict[str, Any] = {"Model hash": file_hash(path) if path.is_file() else "", "Model": name}
+            clip_skip = _clip_skip(path)
+            self._facts[key] = {**facts, "Clip skip": clip_skip} if clip_skip > 1 else facts
+        return self._facts[key]
 
 
 def render_job(job: Run, control: Control) -> Iterator[ev.Event]:

@@ -217,11 +217,7 @@ class Session:
         """Whether all steps must be told before the next one begins: something is due now, or nothing is gained."""
         if not self._lags or self.step >= self.total or self.control.asked:
             return True
-        settings, step = self.settings, self.step
-        due = (settings.validation.every_steps, settings.sample.every_steps)
-        if any(_due(step, every, self.total) for every in due):
-            return True
-        return self._saver.is_due(step, self.total, self.loader.order.batches_per_epoch)
+        return any(self._looks_due()) or self._saver.is_due(self.step, self.total, self.loader.order.batches_per_epoch)
 
     def _judge(self, taken: Taken) -> Generator[ev.Event, None, bool]:
         """Tell of a step; True when it was bad and the run went back."""
@@ -293,11 +289,16 @@ class Session:
         if self._saver.is_due(self.step, self.total, self.loader.order.batches_per_epoch):
             yield from self._save()
 
-    def _observe(self) -> Iterator[ev.Event]:
-        """Stable loss and samples where they are due; other ranks wait."""
+    def _looks_due(self) -> tuple[bool, bool]:
+        """Whether the stable loss is measured at this step, and whether samples are drawn."""
         settings = self.settings
         measure = _due(self.step, settings.validation.every_steps, self.total)
         sample = _due(self.step, settings.sample.every_steps, self.total) and bool(settings.sample.prompts)
+        return measure, sample
+
+    def _observe(self) -> Iterator[ev.Event]:
+        """Stable loss and samples where they are due; other ranks wait."""
+        measure, sample = self._looks_due()
         if not (measure or sample):
             return
         if self._takes_part:

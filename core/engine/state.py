@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 
 from core import atomic
 from core.engine.safe_files import disk_error
-from core.engine.tensor_writer import Entry, write_entries
+from core.engine.tensor_writer import write_tensors
 from core.errors import UserError
 
 #: Format of a state folder; raised when its layout changes.
@@ -58,8 +58,7 @@ def save(folder: Path, weights: dict[str, torch.Tensor], optimizer: dict[str, An
     try:
         with atomic.replacing_folder(folder) as temporary:
             for name, group in (("weights", weights), ("optimizer", tensors)):
-                entries = {key: Entry.of(tensor) for key, tensor in group.items()}
-                write_entries(temporary / f"{name}.safetensors", entries, {})
+                write_tensors(temporary / f"{name}.safetensors", group, {})
             text = json.dumps({"format": STATE_FORMAT, "facts": facts, "optimizer": plain})
             (temporary / "state.json").write_text(text, encoding="utf-8")
     except OSError as error:

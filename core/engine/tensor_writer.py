@@ -73,13 +73,15 @@ class Entry:
         return self.make().detach().to("cpu", self.dtype).reshape(self.shape).contiguous()
 
 
-def write_entries(path: Path, entries: Mapping[str, Entry], metadata: Mapping[str, str]) -> str:
-    """Write a file all or nothing; returns the hash of its data, which stands under HASH_KEY in its header.
+def write_entries(
+    path: Path, entries: Mapping[str, Entry], metadata: Mapping[str, str], *, hashed: bool = False
+) -> None:
+    """Write a file all or nothing; `hashed` puts the hash of its data under HASH_KEY into its header.
 
     At most one tensor is in memory besides those that the entries hold. Raises UserError when the disk is full.
     """
     order = sorted(entries, key=lambda name: (-entries[name].dtype.itemsize, name))
-    texts = {**metadata, HASH_KEY: _PLACEHOLDER}
+    texts = {**metadata, HASH_KEY: _PLACEHOLDER} if hashed else metadata
     header = json.dumps({"__metadata__": texts, **_places(order, entries)}, separators=(",", ":")).encode()
     header += b" " * (-len(header) % 8)
     digest = hashlib.sha256()
@@ -89,16 +91,20 @@ def write_entries(path: Path, entries: Mapping[str, Entry], metadata: Mapping[st
             file.write(header)
             for name in order:
                 data = raw_bytes(entries[name].tensor())
-                digest.update(data)
+                if hashed:
+                    digest.update(data)
                 file.write(data)
-            found = f"0x{digest.hexdigest()}"
-            marker = f'"{HASH_KEY}":"'.encode()
-            file.seek(8 + header.index(marker + _PLACEHOLDER.encode()) + len(marker))
-            file.write(found.encode())
-            file.flush()
+            if hashed:
+                marker = f'"{HASH_KEY}":"'.encode()
+                file.seek(8 + header.index(marker + _PLACEHOLDER.encode()) + len(marker))
+                file.write(f"0x{digest.hexdigest()}".encode())
     except OSError as error:
         raise disk_error(path, error) from error
-    return found
+
+
+def write_tensors(path: Path, tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str]) -> None:
+    """Write tensors that are there already as they are; UserError when the disk is full or the folder is shut."""
+    write_entries(path, {name: Entry.of(tensor) for name, tensor in tensors.items()}, metadata)
 
 
 def _places(order: list[str], entries: Mapping[str, Entry]) -> dict[str, object]:

@@ -189,8 +189,8 @@ class Trainer:
         self._mover.begin(number)
         losses = []
         try:
-            for number, batch in enumerate(batches):
-                with self._alone_until(number == len(batches) - 1):
+            for place, batch in enumerate(batches):
+                with self._alone_until(place == len(batches) - 1):
                     loss = self.loss_sum(batch) * (self.accelerator.num_processes / images)
                     self.accelerator.backward(loss)
                 losses.append(loss.detach())
@@ -315,9 +315,12 @@ class Trainer:
 
         With FSDP all processes must ask; rank 0 gets whole tensors in RAM, the others nothing.
         """
-        names = [f"{part}.{i:05d}" for part, group in self.groups.items() for i, _ in enumerate(group)]
         weights = self.shares.gather(self._parameters) if self.shares else [p.data for p in self._parameters]
-        return dict(zip(names, weights, strict=not self.shares))
+        return dict(zip(self._names(), weights, strict=not self.shares))
+
+    def _names(self) -> list[str]:
+        """What the trained weights are called in a training state, in their order."""
+        return [f"{part}.{i:05d}" for part, group in self.groups.items() for i, _ in enumerate(group)]
 
     def gathered(self) -> contextlib.AbstractContextManager[None]:
         """While inside, the modules of rank 0 hold whole weights, to be saved."""
@@ -325,7 +328,7 @@ class Trainer:
 
     def load_weights(self, weights: Mapping[str, torch.Tensor]) -> None:
         """Put saved weights back; UserError when they are of other settings."""
-        names = [f"{part}.{i:05d}" for part, group in self.groups.items() for i, _ in enumerate(group)]
+        names = self._names()
         found = [self._own(number, weights[name]) for number, name in enumerate(names) if name in weights]
         if sorted(names) != sorted(weights) or any(
             p.shape != t.shape for p, t in zip(self._parameters, found, strict=True)

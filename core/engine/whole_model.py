@@ -12,7 +12,8 @@ from typing import Any
 import torch
 
 from core import atomic
-from core.engine.model_files import CONFIG_KEY, V_PREDICTION, ZERO_TERMINAL_SNR, ModelSource
+from core.anatomy.source import CONFIG_KEY
+from core.engine.model_files import V_PREDICTION, ZERO_TERMINAL_SNR, ModelSource
 from core.engine.models import Models, load_part
 from core.engine.objective import scheduler_config
 from core.engine.safe_files import read_some
@@ -125,12 +126,13 @@ def write_folder(folder: Path, models: Models, settings: Settings, dtype: torch.
             name = "model" if part in family.TEXT_ENCODERS else "diffusion_pytorch_model"
             entries = {key: Entry.of(tensor).cast(dtype) for key, tensor in _state(models, part).items()}
             write_entries(temporary / part / f"{name}.safetensors", entries, {"format": "pt"})
-        _write_json(temporary / "scheduler" / "scheduler_config.json", effective_scheduler(models, settings))
+        scheduler = effective_scheduler(models, settings)
+        _write_json(temporary / "scheduler" / "scheduler_config.json", scheduler)
         for number, _ in enumerate(family.TEXT_ENCODERS):
             _write_tokenizer(temporary / ("tokenizer" if number == 0 else f"tokenizer_{number + 1}"), models, number)
         index = json.loads((shipped / "model_index.json").read_text(encoding="utf-8"))
-        scheduler = effective_scheduler(models, settings).get("_class_name", "DDIMScheduler")
-        index.update(_diffusers_version=diffusers_version, scheduler=["diffusers", scheduler])
+        kind = scheduler.get("_class_name", "DDIMScheduler")
+        index.update(_diffusers_version=diffusers_version, scheduler=["diffusers", kind])
         _write_json(temporary / "model_index.json", index)
     return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
 

@@ -15,7 +15,6 @@ from core import presets, registry
 from core.anatomy.source import Anatomy
 from core.anatomy.trained import Trained
 from core.errors import UserError
-from core.estimate.memory import Options
 from core.outlook import Outlook
 from core.runs import Run, tail_events
 from core.settings import Settings
@@ -55,7 +54,7 @@ class Speed:
 
 def earlier_speed(settings: Settings, runs: Iterable[Run]) -> Speed | None:
     """The newest run here with the same model, method and load, None when there is none: nothing is made up."""
-    wanted = {key: Options(settings).get(key, None) for key in _ALIKE}
+    wanted = _deciding(settings)
     for run in runs:
         with contextlib.suppress(UserError, OSError):
             if run.facts()["kind"] != "train":
@@ -71,8 +70,13 @@ def earlier_speed(settings: Settings, runs: Iterable[Run]) -> Speed | None:
 @lru_cache(maxsize=1024)
 def _alike(path: Path, stamp: int) -> dict[str, Any]:
     """What a run's frozen settings say of the options that decide the speed; read once, for there are many runs."""
-    theirs = Options(presets.thaw(path))
-    return {key: theirs.get(key, None) for key in _ALIKE}
+    return _deciding(presets.thaw(path))
+
+
+def _deciding(settings: Settings) -> dict[str, Any]:
+    """The options that decide the speed."""
+    values = presets.flat(settings)
+    return {key: values[key] for key in _ALIKE}
 
 
 def _speed_of(run: Run) -> Speed | None:
@@ -118,7 +122,7 @@ def state_bytes(settings: Settings, anatomy: Anatomy, trained: Mapping[str, Trai
     for part, what in trained.items():
         own = sum(t.count for layer in anatomy.parts[part] for t in layer.tensors() if t.name in what.names)
         weights += 4 * (own + what.added(anatomy.parts[part]))
-    return weights * (2 if Options(settings).get("training.ema", False) else 1) + optimizer_bytes
+    return weights * (2 if settings.training.ema else 1) + optimizer_bytes
 
 
 def cache_bytes(settings: Settings, anatomy: Anatomy, images: int | None) -> int:

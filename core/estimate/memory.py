@@ -6,9 +6,8 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from core import presets, registry
+from core import registry
 from core.anatomy.layers import Layer, tensors_of
 from core.anatomy.source import Anatomy
 from core.anatomy.trained import Trained, trained_parts
@@ -16,6 +15,7 @@ from core.estimate.network import FULL, HALF, Arithmetic
 from core.estimate.step import BUNDLE_WEIGHTS, Work, decoding_peak, encoding_peak, training_peak
 from core.estimate.tape import ACTIVATIONS, CASTS, GRADIENTS
 from core.settings import Settings
+from core.settings.sample import TOGETHER
 
 #: A CUDA context with cuDNN's and cuBLAS' kernels and workspaces; 0.5 to 0.8 GiB by card and driver.
 CUDA_CONTEXT_BYTES = 700 << 20
@@ -39,18 +39,6 @@ class Memory:
     def total(self) -> int:
         """Bytes in all."""
         return sum(self.components.values())
-
-
-class Options:
-    """Settings by key, also of options that a version may lack."""
-
-    def __init__(self, settings: Settings) -> None:
-        self.settings = settings
-        self._values = presets.flat(settings)
-
-    def get(self, key: str, default: Any) -> Any:
-        """The value of an option, `default` where there is no such option."""
-        return self._values.get(key, default)
 
 
 def is_cuda(settings: Settings) -> bool:
@@ -130,7 +118,7 @@ def _training(settings: Settings, anatomy: Anatomy, trained: Mapping[str, Traine
     elif sum(moment.values()) > sum(moving.values()):
         moving = moment
     parts = _resident(settings, anatomy, trained, how)
-    if not Options(settings).get("hardware.offload_states", False):
+    if not settings.hardware.offload_states:
         parts[STATES] = optimizer_bytes(settings, anatomy, trained)
     parts[EMA] = _ema_bytes(settings, gradients * FULL // how.trained_bytes)
     parts.update(moving)
@@ -155,7 +143,7 @@ def _while_weights_move(
         return moment
     if narrow:
         moment = Counter({GRADIENTS: 2 * gradients, CASTS: 2 * gradients})
-    if Options(settings).get("hardware.offload_states", False):
+    if settings.hardware.offload_states:
         moment[STATES] = optimizer_bytes(settings, anatomy, trained)
     return moment
 
@@ -211,9 +199,7 @@ def _state_bytes(settings: Settings, layers: tuple[Layer, ...], what: Trained) -
 
 
 def _ema_bytes(settings: Settings, full_bytes: int) -> int:
-    options = Options(settings)
-    on_gpu = options.get("training.ema", False) and not options.get("training.ema_on_cpu", False)
-    return full_bytes if on_gpu else 0
+    return full_bytes if settings.training.ema and not settings.training.ema_on_cpu else 0
 
 
 def _share_out(parts: Counter[str], settings: Settings, gradients: int) -> None:
@@ -225,8 +211,7 @@ def _share_out(parts: Counter[str], settings: Settings, gradients: int) -> None:
     processes = settings.hardware.processes
     if processes < 2:
         return
-    options = Options(settings)
-    way = options.get("hardware.parallel", "ddp")
+    way = settings.hardware.parallel
     if way == "ddp":
         parts[BUCKETS] = gradients
         return
@@ -248,12 +233,11 @@ def _sampling(settings: Settings, anatomy: Anatomy, training: Memory) -> Memory:
     """Samples are decoded beside everything that training keeps, but without gradients and saved results."""
     how = _vae_arithmetic(settings)
     factor = pixels_per_latent(anatomy)
-    height, width = (
-        _tile(settings, anatomy, side) // factor for side in (settings.sample.height, settings.sample.width)
-    )
+    sample, full = settings.sample, settings.data.resolution
+    height, width = (_tile(settings, anatomy, side or full) // factor for side in (sample.height, sample.width))
     kept = (WEIGHTS, TEXTS, VAE, STATES, EMA, BUCKETS)
     parts = Counter({name: count for name, count in training.components.items() if name in kept})
-    parts[ACTIVATIONS] = decoding_peak(anatomy, 1, height, width, how)
+    parts[ACTIVATIONS] = decoding_peak(anatomy, min(TOGETHER, len(sample.prompts)), height, width, how)
     return _with_overhead("sampling", parts, how)
 
 
@@ -264,7 +248,7 @@ def _vae_arithmetic(settings: Settings) -> Arithmetic:
 
 def _tile(settings: Settings, anatomy: Anatomy, side: int) -> int:
     """Side in pixels of what the VAE sees at once."""
-    if not Options(settings).get("hardware.vae_tiling", False):
+    if not settings.hardware.vae_tiling:
         return side
     return min(side, int(anatomy.configs["vae"].get("sample_size", 512)))
 

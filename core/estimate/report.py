@@ -10,7 +10,7 @@ from core.anatomy.source import Anatomy, open_anatomy
 from core.anatomy.trained import counts, trained_parts
 from core.estimate import cost as costs
 from core.estimate import learned as learning
-from core.estimate.memory import Memory, Options, is_cuda, optimizer_bytes
+from core.estimate.memory import Memory, is_cuda, optimizer_bytes
 from core.estimate.verdict import Change, changes, fits, usable, worst
 from core.outlook import Outlook, outlook
 from core.settings import Settings
@@ -151,12 +151,11 @@ def _ram_bytes(settings: Settings, anatomy: Anatomy, memory: Memory, trained: in
 
     Kept text states count with as much as they may take.
     """
-    options = Options(settings)
     if is_cuda(settings):
         own = 4 * max(anatomy.weights(part) for part in anatomy.parts)
-        if options.get("training.ema", False) and options.get("training.ema_on_cpu", False):
+        if settings.training.ema and settings.training.ema_on_cpu:
             own += 4 * trained
-        if options.get("hardware.offload_states", False):
+        if settings.hardware.offload_states:
             own += optimizer_bytes(settings, anatomy, trained_parts(settings, anatomy))
     else:
         own = memory.total

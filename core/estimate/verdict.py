@@ -11,7 +11,7 @@ from core import presets, registry
 from core.anatomy.source import Anatomy
 from core.errors import UserError
 from core.estimate.learned import corrected
-from core.estimate.memory import Memory, Options, phases, precision
+from core.estimate.memory import Memory, phases, precision
 from core.settings import Settings
 
 #: Memory of the cards that are asked for, in GiB.
@@ -60,25 +60,24 @@ def worst(settings: Settings, anatomy: Anatomy, factor: float = 1.0) -> Memory:
 
 def _candidates(settings: Settings) -> Iterator[tuple[dict[str, Any], str]]:
     """Single changes that are possible here, the cheapest first, with their price."""
-    options = Options(settings)
-    training = settings.training
-    if training.activation_checkpointing is False:
+    training, hardware = settings.training, settings.hardware
+    if not training.activation_checkpointing:
         yield {"training.activation_checkpointing": True}, "about a quarter slower; the weights are the same"
     if training.optimizer in ("adamw", "lion"):
         eight = {"adamw": "adamw8bit", "lion": "lion8bit"}[training.optimizer]
         yield {"training.optimizer": eight}, "states in 8 bits: no visible difference"
-    if options.get("training.ema", False) and not options.get("training.ema_on_cpu", False):
+    if training.ema and not training.ema_on_cpu:
         yield {"training.ema_on_cpu": True}, "the average moves between card and memory at each step: a little slower"
-    if options.get("hardware.vae_tiling", True) is False:
+    if not hardware.vae_tiling:
         yield {"hardware.vae_tiling": True}, "faint seams are possible in large pictures"
-    if settings.hardware.encode_batch > 1:
+    if hardware.encode_batch > 1:
         yield {"hardware.encode_batch": 1}, "encoding the pictures takes a little longer"
     if _can_fuse(settings):
         change = {"training.fused_backward_pass": True, "training.clip_norm": 0.0, "training.accumulation": 1}
         yield change, "no gradient clipping and no accumulation"
     if training.weights_precision == "fp32" and _trains_the_model(settings):
         yield {"training.weights_precision": "bf16"}, "weights are rounded by chance (bf16): slightly less exact"
-    if options.get("hardware.offload_states", True) is False:
+    if not hardware.offload_states:
         yield {"hardware.offload_states": True}, "states travel to the card at each step: clearly slower"
     if training.batch_size > 1:
         half = training.batch_size // 2
@@ -97,10 +96,12 @@ def _trains_the_model(settings: Settings) -> bool:
 
 def _smaller_jobs(settings: Settings) -> Iterator[tuple[dict[str, Any], str]]:
     """Changes of what is trained: dearer than those of how."""
-    training: Any = settings.training
-    texts = [key for key in ("text_encoder_learning_rate", "text_encoder_2_learning_rate") if getattr(training, key, 0)]
-    if texts and training.learning_rate:
-        yield {f"training.{key}": 0.0 for key in texts}, "the text encoders stay as they are"
+    training = settings.training
+    texts = ("training.text_encoder_learning_rate", "training.text_encoder_2_learning_rate")
+    rates = (training.text_encoder_learning_rate, training.text_encoder_2_learning_rate)
+    rated = {key: 0.0 for key, rate in zip(texts, rates, strict=True) if rate}
+    if rated and training.learning_rate:
+        yield rated, "the text encoders stay as they are"
     if training.method == "full":
         yield _MID_UP, "the other blocks of the UNet stay as they are"
     if _trains_the_model(settings):

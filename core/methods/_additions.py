@@ -79,8 +79,8 @@ def checkpoint(
 
     `alpha`: what the file carries; its readers multiply by alpha / rank.
     """
+    from core.anatomy.source import CONFIG_KEY
     from core.engine.lora_files import file_tensors
-    from core.engine.model_files import CONFIG_KEY
     from core.engine.tensor_writer import Entry
     from core.engine.whole_model import effective_scheduler
 

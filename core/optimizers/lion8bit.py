@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from core.optimizers import lion
 from core.optimizers._bitsandbytes import eight_bit_bytes, optimizer_class
-from core.schema import Section, opt
+from core.schema import opt
 
 LABEL = "Lion 8-bit"
 HELP = "Lion with a quarter of its state memory: one byte per trained weight. Needs bitsandbytes."
@@ -14,31 +15,9 @@ ORDER = 26
 SPLITS = False
 
 
-class Options(Section):
-    """Options of Lion 8-bit."""
+class Options(lion.Options):
+    """Options of Lion 8-bit: those of Lion, and what stays in 32 bits."""
 
-    weight_decay: float = opt(
-        0.01,
-        label="Weight decay",
-        help="Pulls the weights towards 0 a little at each step. The rate is lower than AdamW's, so for the same "
-        "pull this is higher.",
-        ge=0,
-        le=100,
-        usual=(0, 1),
-        level="advanced",
-    )
-    beta1: float = opt(
-        0.9,
-        label="Beta 1",
-        help="Share of the momentum in the sign that is stepped by.",
-        ge=0,
-        lt=1,
-        usual=(0.8, 0.99),
-        level="advanced",
-    )
-    beta2: float = opt(
-        0.99, label="Beta 2", help="Memory of the momentum.", ge=0, lt=1, usual=(0.95, 0.999), level="advanced"
-    )
     min_size: int = opt(
         4096,
         label="Smallest tensor in 8 bits",

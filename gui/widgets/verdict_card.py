@@ -21,9 +21,12 @@ class VerdictCard(QWidget):
         self.rest = label("", "dim", wrap=True)
         self._seen: tuple[int, int, int] = (0, 0, 0)
         self._data = RunData()
-        # A turn of its own: together with the plots it would hold up the window.
+        self._sentences: list[str] = []
+        # Turns of their own: judging, and the page's new layout, would together hold up the window.
         self._turn = QTimer(self, singleShot=True, interval=30)
-        self._turn.timeout.connect(self.judge)
+        self._turn.timeout.connect(self._judge)
+        self._words = QTimer(self, singleShot=True, interval=30)
+        self._words.timeout.connect(self._say)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(card(label("Verdict", "heading"), self.head, self.rest))
@@ -36,17 +39,25 @@ class VerdictCard(QWidget):
         if seen == self._seen:
             return
         self._seen = seen
-        self.setVisible(points > 0)
         self._data = data
         if points:
             self._turn.start()
+        else:
+            self._turn.stop()
+            self._words.stop()
+            self.hide()
 
-    def judge(self) -> None:
-        """Put the verdict into words."""
+    def _judge(self) -> None:
+        """Find the verdict."""
         from core.advisor import judge_run
 
-        data = self._data
-        first, *others = judge_run(data, [saved.step for saved in data.checkpoints]).sentences()
+        self._sentences = judge_run(self._data, [saved.step for saved in self._data.checkpoints]).sentences()
+        self._words.start()
+
+    def _say(self) -> None:
+        """Put it on the page."""
+        first, *others = self._sentences
         self.head.setText(first)
         self.rest.setText("\n".join(others))
         self.rest.setVisible(bool(others))
+        self.show()

@@ -70,8 +70,9 @@ def _step(family: str) -> dict[str, Any]:
     from accelerate import Accelerator
 
     from core import presets, registry
+    from core.anatomy.source import shipped_configs
     from core.engine.loader import Batch
-    from core.engine.model_files import ModelSource, shipped_configs
+    from core.engine.model_files import ModelSource
     from core.engine.models import Models
     from core.engine.trainer import Trainer
 

@@ -86,7 +86,7 @@ def _write(family: str, folder: Path) -> dict[str, Any]:
     import torch
 
     from core import registry
-    from core.engine.model_files import shipped_configs
+    from core.anatomy.source import shipped_configs
     from core.engine.models import _make
     from core.engine.tensor_writer import Entry, write_entries
 
@@ -129,7 +129,7 @@ def _trip(folder: Path) -> dict[str, Any]:
     for part in models.family.PREFIXES:
         getattr(models, part).requires_grad_(True)
     entries, metadata = single_file(models, default_settings())
-    write_entries(copy, entries, metadata)
+    write_entries(copy, entries, metadata, hashed=True)
     seconds = time.monotonic() - began
     return {"seconds": seconds, "disk_seconds": disk, "peak_bytes": _peak(), "floor_bytes": floor}
 

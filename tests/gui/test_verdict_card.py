@@ -30,6 +30,17 @@ def test_it_is_not_there_without_measurements(shown: VerdictCard) -> None:
     assert not shown.isVisibleTo(None)
 
 
+def test_a_run_without_measurements_is_not_given_the_verdict_of_the_one_before(
+    qtbot: QtBot, shown: VerdictCard
+) -> None:
+    measured = RunData()
+    measured.feed(_measured([0.1, 0.09, 0.08]))
+    shown.refresh(measured)
+    shown.refresh(RunData())
+    qtbot.wait(150)
+    assert not shown.isVisibleTo(None)
+
+
 def test_a_turned_curve_names_its_minimum_and_the_checkpoint(qtbot: QtBot, shown: VerdictCard) -> None:
     data = RunData()
     losses = [0.1 - 0.01 * min(n, 6) + 0.004 * max(0, n - 6) for n in range(16)]
@@ -51,11 +62,11 @@ def test_news_change_the_words_and_nothing_new_does_not(
     data = RunData()
     data.feed(_measured([0.1, 0.09]))
     shown.refresh(data)
-    qtbot.waitUntil(lambda: len(judged) == 1)
+    qtbot.waitUntil(lambda: len(judged) == 1 and bool(shown.head.text()))
     first = shown.head.text()
     shown.refresh(data)
     assert not shown._turn.isActive() and first
     data.feed(_measured([0.1, 0.09, 0.08, 0.07, 0.06, 0.05, 0.04, 0.03, 0.02])[2:])
     shown.refresh(data)
-    qtbot.waitUntil(lambda: len(judged) == 2)
+    qtbot.waitUntil(lambda: len(judged) == 2 and shown.head.text() != first)
     assert shown.head.text() != first

@@ -15,51 +15,16 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
+from core.anatomy.source import CONFIG_KEY
 from core.engine.lora_files import merged
-from core.engine.model_files import CONFIG_KEY, open_model
-from core.engine.models import Models
 from core.engine.noise import generator
-from core.engine.sample import Drawing
-from core.engine.text_states import TextStates
 from core.families import sd15
-from core.grid import CellPlan
 from core.paths import RESOURCES
 from core.settings import Settings
+from tests.core.engine.drawing import draw, draw_by_diffusers, whole_models
 from tests.core.engine.helpers import train
 
 Make = Callable[..., Settings]
-CELL = CellPlan("", "a noisy thing", "blue", 7, 3.0, 4, "ddim", 64, 64)
-
-
-def _models(path: Path) -> Models:
-    models = Models(open_model(path), torch.device("cpu"))
-    models.load("unet", "vae", "text_encoder", "tokenizer")
-    return models
-
-
-def _draw(models: Models, cell: CellPlan = CELL) -> np.ndarray:
-    drawing = Drawing(models, TextStates(models, "fp32").get, "fp32")
-    return np.asarray(next(iter(drawing.draw([cell], 1)))[1]).astype(int)
-
-
-def _draw_by_diffusers(pipeline: Any, cell: CellPlan = CELL) -> np.ndarray:
-    from diffusers import DDIMScheduler
-
-    pipeline.scheduler = DDIMScheduler.from_config(
-        pipeline.scheduler.config, set_alpha_to_one=False, clip_sample=False, timestep_spacing="leading"
-    )
-    pipeline.set_progress_bar_config(disable=True)
-    latents = torch.randn(1, 4, cell.height // 8, cell.width // 8, generator=torch.Generator().manual_seed(cell.seed))
-    image = pipeline(
-        cell.prompt,
-        negative_prompt=cell.negative,
-        num_inference_steps=cell.steps,
-        guidance_scale=cell.cfg,
-        latents=latents,
-        height=cell.height,
-        width=cell.width,
-    ).images[0]
-    return np.asarray(image).astype(int)
 
 
 def _pipeline(folder: Path) -> Any:
@@ -69,7 +34,7 @@ def _pipeline(folder: Path) -> Any:
 
 
 def test_our_sampler_draws_what_diffusers_draws(tiny_model: Path) -> None:
-    ours, theirs = _draw(_models(tiny_model)), _draw_by_diffusers(_pipeline(tiny_model))
+    ours, theirs = draw(whole_models(tiny_model)), draw_by_diffusers(_pipeline(tiny_model))
     assert ours.std() > 1
     assert np.abs(ours - theirs).max() <= 1
 
@@ -81,7 +46,7 @@ def test_from_single_file_draws_the_checkpoints_pictures(make_settings: Make, tm
     run, _ = train(settings, tmp_path / "run")
     path = run.checkpoints()[-1].path
     pipeline = StableDiffusionPipeline.from_single_file(str(path), config=str(tiny_model), local_files_only=True)
-    ours, theirs, before = _draw(_models(path)), _draw_by_diffusers(pipeline), _draw(_models(tiny_model))
+    ours, theirs, before = draw(whole_models(path)), draw_by_diffusers(pipeline), draw(whole_models(tiny_model))
     assert np.abs(ours - theirs).max() <= 1
     assert np.abs(ours - before).max() > 8
 
@@ -102,7 +67,7 @@ def test_load_lora_weights_draws_the_same_as_our_merge(
     path = run.checkpoints()[-1].path
     pipeline = _pipeline(tiny_model)
     pipeline.load_lora_weights(str(path.parent), weight_name=path.name)
-    models = _models(tiny_model)
+    models = whole_models(tiny_model)
     lora = load_file(path)
     for part in ("unet", "text_encoder"):
         module = getattr(models, part)
@@ -110,9 +75,9 @@ def test_load_lora_weights_draws_the_same_as_our_merge(
         changed = merged(module, base, lora, models.source, part)
         assert changed
         module.load_state_dict({**base, **changed})
-    ours, theirs = _draw(models), _draw_by_diffusers(pipeline)
+    ours, theirs = draw(models), draw_by_diffusers(pipeline)
     assert np.abs(ours - theirs).max() <= 1
-    assert np.abs(ours - _draw(_models(tiny_model))).max() > 8
+    assert np.abs(ours - draw(whole_models(tiny_model))).max() > 8
 
 
 def test_a_dora_file_merges_to_the_model_that_was_trained(make_settings: Make, tiny_model: Path) -> None:
@@ -123,7 +88,7 @@ def test_a_dora_file_merges_to_the_model_that_was_trained(make_settings: Make, t
     settings = make_settings(
         training__method="lora", lora__dora=True, lora__alpha=4, lora__targets="attention + feed-forward + resnets"
     )
-    trained = _models(tiny_model)
+    trained = whole_models(tiny_model)
     lora.attach(trained, settings)
     with torch.no_grad():
         for number, (name, parameter) in enumerate(trained.unet.named_parameters()):
@@ -131,7 +96,7 @@ def test_a_dora_file_merges_to_the_model_that_was_trained(make_settings: Make, t
                 parameter.add_(0.1 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(number)))
     file = file_tensors(trained.unet, trained.source, "unet", 4.0)
     assert file["lora_unet_mid_block_resnets_0_conv1.dora_scale"].shape == (32, 1, 1, 1)
-    merged_models = _models(tiny_model)
+    merged_models = whole_models(tiny_model)
     base = dict(merged_models.unet.state_dict())
     changed = merged(merged_models.unet, base, file, trained.source, "unet")
     merged_models.unet.load_state_dict({**base, **changed})
@@ -191,7 +156,7 @@ def test_single_file_load_and_save_are_inverse(make_settings: Make, tmp_path: Pa
 
     run, _ = train(make_settings(), tmp_path / "run")
     path = run.checkpoints()[-1].path
-    entries, _ = single_file(_models(path), make_settings())
+    entries, _ = single_file(whole_models(path), make_settings())
     stored = load_file(path)
     assert entries.keys() == stored.keys()
     assert all(torch.equal(entries[name].tensor(), stored[name].to(entries[name].dtype)) for name in stored)
@@ -236,7 +201,7 @@ def test_older_text_encoder_names_are_read(drop: str, make_settings: Make, tmp_p
     marker = "cond_stage_model.transformer."
     renamed = {key.replace(marker + drop, marker) if drop else key: t for key, t in load_file(path).items()}
     save_file(renamed, tmp_path / "old.safetensors", metadata)
-    assert np.abs(_draw(_models(tmp_path / "old.safetensors")) - _draw(_models(path))).max() == 0
+    assert np.abs(draw(whole_models(tmp_path / "old.safetensors")) - draw(whole_models(path))).max() == 0
 
 
 def test_generators_are_decided_by_their_key() -> None:

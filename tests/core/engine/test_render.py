@@ -14,8 +14,9 @@ from safetensors.torch import load_file, save_file
 
 from core import events as ev
 from core import grid_job, presets
+from core.anatomy.source import CONFIG_KEY
 from core.engine.control import Control
-from core.engine.model_files import CONFIG_KEY, open_model
+from core.engine.model_files import open_model
 from core.engine.models import Models
 from core.engine.render import render_job
 from core.engine.safe_files import read_header

@@ -19,19 +19,17 @@ from core.engine.checkpoint import save
 from core.engine.lora_files import merged
 from core.engine.model_files import open_model
 from core.engine.models import Models, load_part
-from core.engine.sample import Drawing
 from core.engine.tensor_writer import write_entries
-from core.engine.text_states import TextStates, encode
+from core.engine.text_states import encode
 from core.engine.whole_model import effective_scheduler, single_file, write_folder
 from core.families import sd2
-from core.grid import CellPlan
 from core.paths import RESOURCES
 from core.settings import Settings
+from tests.core.engine.drawing import draw, draw_by_diffusers, whole_models
 from tests.core.engine.helpers import assert_equal, last_checkpoint, train
 from tests.fixtures.tiny_model import make_tiny_2_model
 
 Make = Callable[..., Settings]
-CELL = CellPlan("", "a noisy thing", "blue", 7, 3.0, 4, "ddim", 64, 64)
 FACTS = {"step": 1, "epoch": 0, "images": 1, "name": "two"}
 TEXT = "cond_stage_model.model."
 
@@ -46,37 +44,6 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def make_two(make_settings: Make, two: Path) -> Make:
     """Settings of a short run on it."""
     return lambda **changes: make_settings(**{"model__base": str(two), **changes})
-
-
-def _models(path: Path) -> Models:
-    models = Models(open_model(path), torch.device("cpu"))
-    models.load("unet", "vae", "text_encoder", "tokenizer")
-    return models
-
-
-def _draw(models: Models) -> np.ndarray:
-    drawing = Drawing(models, TextStates(models, "fp32").get, "fp32")
-    return np.asarray(next(iter(drawing.draw([CELL], 1)))[1]).astype(int)
-
-
-def _draw_by_diffusers(pipeline: Any) -> np.ndarray:
-    from diffusers import DDIMScheduler
-
-    pipeline.scheduler = DDIMScheduler.from_config(
-        pipeline.scheduler.config, set_alpha_to_one=False, clip_sample=False, timestep_spacing="leading"
-    )
-    pipeline.set_progress_bar_config(disable=True)
-    latents = torch.randn(1, 4, CELL.height // 8, CELL.width // 8, generator=torch.Generator().manual_seed(CELL.seed))
-    image = pipeline(
-        CELL.prompt,
-        negative_prompt=CELL.negative,
-        num_inference_steps=CELL.steps,
-        guidance_scale=CELL.cfg,
-        latents=latents,
-        height=CELL.height,
-        width=CELL.width,
-    ).images[0]
-    return np.asarray(image).astype(int)
 
 
 def _pipeline(folder: Path) -> Any:
@@ -100,14 +67,14 @@ def _original(models: Models, settings: Settings, path: Path) -> dict[str, torch
 @pytest.mark.parametrize("prediction", ["v_prediction", "epsilon"])
 def test_our_sampler_draws_what_diffusers_draws(prediction: str, tmp_path: Path) -> None:
     folder = make_tiny_2_model(tmp_path / "model", prediction)
-    ours, theirs = _draw(_models(folder)), _draw_by_diffusers(_pipeline(folder))
+    ours, theirs = draw(whole_models(folder)), draw_by_diffusers(_pipeline(folder))
     assert ours.std() > 1
     assert np.abs(ours - theirs).max() <= 1
 
 
 def test_the_conditioning_is_diffusers(two: Path) -> None:
     states, _ = _pipeline(two).encode_prompt("a photo of a cat", "cpu", 1, do_classifier_free_guidance=False)
-    torch.testing.assert_close(encode(_models(two), ["a photo of a cat"], "fp32")["encoder_hidden_states"], states)
+    torch.testing.assert_close(encode(whole_models(two), ["a photo of a cat"], "fp32")["encoder_hidden_states"], states)
 
 
 def test_padding_is_the_exclamation_mark_whatever_the_tokenizer_pads_with(two: Path, tmp_path: Path) -> None:
@@ -128,39 +95,39 @@ def test_a_single_file_is_what_diffusers_converts(two: Path, tmp_path: Path, mak
     from diffusers import StableDiffusionPipeline
 
     path = tmp_path / "two.safetensors"
-    models = _models(two)
+    models = whole_models(two)
     save(path, models, make_two(), ["unet"], FACTS)
     pipeline = StableDiffusionPipeline.from_single_file(
         str(path), config=str(two), local_files_only=True, safety_checker=None
     )
-    wanted = _draw(models)
-    assert np.abs(_draw_by_diffusers(pipeline) - wanted).max() <= 1
-    again = _models(path)
+    wanted = draw(models)
+    assert np.abs(draw_by_diffusers(pipeline) - wanted).max() <= 1
+    again = whole_models(path)
     assert again.family is sd2
-    assert np.abs(_draw(again) - wanted).max() == 0
+    assert np.abs(draw(again) - wanted).max() == 0
     assert open_anatomy(str(path)).name == open_anatomy(str(two)).name == "sd2"
 
 
 def test_a_diffusers_folder_is_what_diffusers_loads(two: Path, tmp_path: Path, make_two: Make) -> None:
-    models = _models(two)
+    models = whole_models(two)
     write_folder(tmp_path / "folder", models, make_two(), torch.float32)
-    assert np.abs(_draw_by_diffusers(_pipeline(tmp_path / "folder")) - _draw(models)).max() <= 1
-    assert np.abs(_draw(_models(tmp_path / "folder")) - _draw(models)).max() == 0
+    assert np.abs(draw_by_diffusers(_pipeline(tmp_path / "folder")) - draw(models)).max() <= 1
+    assert np.abs(draw(whole_models(tmp_path / "folder")) - draw(models)).max() == 0
     for part in ("unet", "vae", "text_encoder"):
         before, after = (load_part(open_model(path), part).state_dict() for path in (two, tmp_path / "folder"))
         assert_equal(before, after)
 
 
 def test_a_folder_made_from_a_single_file_pads_as_it_must(two: Path, tmp_path: Path, make_two: Make) -> None:
-    save(tmp_path / "two.safetensors", _models(two), make_two(), ["unet"], FACTS)
-    models = _models(tmp_path / "two.safetensors")
+    save(tmp_path / "two.safetensors", whole_models(two), make_two(), ["unet"], FACTS)
+    models = whole_models(tmp_path / "two.safetensors")
     write_folder(tmp_path / "folder", models, make_two(), torch.float32)
-    assert np.abs(_draw_by_diffusers(_pipeline(tmp_path / "folder")) - _draw(models)).max() <= 1
+    assert np.abs(draw_by_diffusers(_pipeline(tmp_path / "folder")) - draw(models)).max() <= 1
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.float32])
 def test_a_file_comes_back_byte_for_byte(dtype: torch.dtype, two: Path, tmp_path: Path, make_two: Make) -> None:
-    entries, metadata = single_file(_models(two), make_two())
+    entries, metadata = single_file(whole_models(two), make_two())
     path, copy = tmp_path / "two.safetensors", tmp_path / "copy.safetensors"
     write_entries(path, {name: entry.cast(dtype) for name, entry in entries.items()}, metadata)
     models = Models(open_model(path), torch.device("cpu"))
@@ -177,11 +144,11 @@ def test_what_an_original_file_holds_besides_is_passed_on(
     """Also when the text encoder was trained: the 24th layer, the projection and the mask are nobody's to change."""
     from core.engine import model_files
 
-    original = _original(_models(two), make_two(), tmp_path / "old.safetensors")
+    original = _original(whole_models(two), make_two(), tmp_path / "old.safetensors")
     tiny = {part: json.loads((two / part / "config.json").read_text()) for part in sd2.PREFIXES}
     tiny["scheduler"] = json.loads((two / "scheduler" / "scheduler_config.json").read_text())
     monkeypatch.setattr(model_files, "shipped_configs", lambda module: dict(tiny))
-    models = _models(tmp_path / "old.safetensors")
+    models = whole_models(tmp_path / "old.safetensors")
     assert models.family is sd2
     models.text_encoder.requires_grad_(True)
     with torch.no_grad():
@@ -195,7 +162,7 @@ def test_what_an_original_file_holds_besides_is_passed_on(
 def test_the_prediction_of_an_unmarked_file_is_v_or_what_the_settings_say(two: Path, make_two: Make) -> None:
     shipped = json.loads((RESOURCES / "models" / "sd2" / "scheduler" / "scheduler_config.json").read_text())
     assert shipped["prediction_type"] == "v_prediction"
-    models = _models(two)
+    models = whole_models(two)
     assert effective_scheduler(models, make_two())["prediction_type"] == "v_prediction"
     assert effective_scheduler(models, make_two(model__prediction="epsilon"))["prediction_type"] == "epsilon"
 
@@ -204,7 +171,7 @@ def test_the_prediction_of_an_unmarked_file_is_v_or_what_the_settings_say(two: P
     ("prediction", "name"), [("epsilon", "stable-diffusion-v2-512"), ("v-prediction", "stable-diffusion-v2-768-v")]
 )
 def test_metadata_name_the_family(prediction: str, name: str, two: Path, tmp_path: Path, make_two: Make) -> None:
-    save(tmp_path / "two.safetensors", _models(two), make_two(model__prediction=prediction), ["unet"], FACTS)
+    save(tmp_path / "two.safetensors", whole_models(two), make_two(model__prediction=prediction), ["unet"], FACTS)
     with safe_open(tmp_path / "two.safetensors", "pt") as file:
         metadata = file.metadata()
     assert metadata["modelspec.architecture"] == name
@@ -229,16 +196,16 @@ def test_lora_names_are_kohyas_and_draw_the_same(two: Path, tmp_path: Path, make
         assert name in lora
     pipeline = _pipeline(two)
     pipeline.load_lora_weights(str(path.parent), weight_name=path.name)
-    models = _models(two)
-    before = _draw(models)
+    models = whole_models(two)
+    before = draw(models)
     for part in ("unet", "text_encoder"):
         module = getattr(models, part)
         base = dict(module.state_dict())
         changed = merged(module, base, lora, models.source, part)
         assert changed
         module.load_state_dict({**base, **changed})
-    ours = _draw(models)
-    assert np.abs(ours - _draw_by_diffusers(pipeline)).max() <= 1
+    ours = draw(models)
+    assert np.abs(ours - draw_by_diffusers(pipeline)).max() <= 1
     assert np.abs(ours - before).max() > 8
 
 

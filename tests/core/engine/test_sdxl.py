@@ -20,19 +20,17 @@ from core.engine.loader import sizes
 from core.engine.lora_files import merged
 from core.engine.model_files import open_model
 from core.engine.models import Models, load_part
-from core.engine.sample import Drawing
 from core.engine.tensor_writer import write_entries
-from core.engine.text_states import TextStates, encode
+from core.engine.text_states import encode
 from core.engine.whole_model import single_file, write_folder
 from core.families import sdxl
-from core.grid import CellPlan
 from core.paths import RESOURCES
 from core.settings import Settings
+from tests.core.engine.drawing import draw, draw_by_diffusers, whole_models
 from tests.core.engine.helpers import assert_equal, last_checkpoint, train
 from tests.fixtures.tiny_model import make_tiny_xl_model
 
 Make = Callable[..., Settings]
-CELL = CellPlan("", "a noisy thing", "blue", 7, 3.0, 4, "ddim", 64, 64)
 FACTS = {"step": 1, "epoch": 0, "images": 1, "name": "xl"}
 
 
@@ -48,37 +46,6 @@ def make_xl(make_settings: Make, xl: Path) -> Make:
     return lambda **changes: make_settings(model__base=str(xl), **changes)
 
 
-def _models(path: Path) -> Models:
-    models = Models(open_model(path), torch.device("cpu"))
-    models.load("unet", "vae", "text_encoder", "text_encoder_2", "tokenizer")
-    return models
-
-
-def _draw(models: Models) -> np.ndarray:
-    drawing = Drawing(models, TextStates(models, "fp32").get, "fp32")
-    return np.asarray(next(iter(drawing.draw([CELL], 1)))[1]).astype(int)
-
-
-def _draw_by_diffusers(pipeline: Any) -> np.ndarray:
-    from diffusers import DDIMScheduler
-
-    pipeline.scheduler = DDIMScheduler.from_config(
-        pipeline.scheduler.config, set_alpha_to_one=False, clip_sample=False, timestep_spacing="leading"
-    )
-    pipeline.set_progress_bar_config(disable=True)
-    latents = torch.randn(1, 4, CELL.height // 8, CELL.width // 8, generator=torch.Generator().manual_seed(CELL.seed))
-    image = pipeline(
-        CELL.prompt,
-        negative_prompt=CELL.negative,
-        num_inference_steps=CELL.steps,
-        guidance_scale=CELL.cfg,
-        latents=latents,
-        height=CELL.height,
-        width=CELL.width,
-    ).images[0]
-    return np.asarray(image).astype(int)
-
-
 def _pipeline(folder: Path) -> Any:
     from diffusers import StableDiffusionXLPipeline
 
@@ -86,14 +53,14 @@ def _pipeline(folder: Path) -> Any:
 
 
 def test_our_sampler_draws_what_diffusers_draws(xl: Path) -> None:
-    ours, theirs = _draw(_models(xl)), _draw_by_diffusers(_pipeline(xl))
+    ours, theirs = draw(whole_models(xl)), draw_by_diffusers(_pipeline(xl))
     assert ours.std() > 1
     assert np.abs(ours - theirs).max() <= 1
 
 
 def test_the_conditioning_is_diffusers(xl: Path) -> None:
     states, _, pooled, _ = _pipeline(xl).encode_prompt("a photo of a cat", do_classifier_free_guidance=False)
-    ours = encode(_models(xl), ["a photo of a cat"], "fp32")
+    ours = encode(whole_models(xl), ["a photo of a cat"], "fp32")
     torch.testing.assert_close(ours["encoder_hidden_states"], states)
     torch.testing.assert_close(ours["pooled"], pooled)
 
@@ -102,29 +69,29 @@ def test_a_single_file_is_what_diffusers_converts(xl: Path, tmp_path: Path, make
     from diffusers import StableDiffusionXLPipeline
 
     path = tmp_path / "xl.safetensors"
-    models = _models(xl)
+    models = whole_models(xl)
     save(path, models, make_xl(), ["unet"], FACTS)
     pipeline = StableDiffusionXLPipeline.from_single_file(
         str(path), config=str(xl), local_files_only=True, add_watermarker=False
     )
-    wanted = _draw(models)
-    assert np.abs(_draw_by_diffusers(pipeline) - wanted).max() <= 1
-    again = _models(path)
+    wanted = draw(models)
+    assert np.abs(draw_by_diffusers(pipeline) - wanted).max() <= 1
+    again = whole_models(path)
     assert again.family is sdxl
-    assert np.abs(_draw(again) - wanted).max() == 0
+    assert np.abs(draw(again) - wanted).max() == 0
 
 
 def test_a_diffusers_folder_is_what_diffusers_loads(xl: Path, tmp_path: Path, make_xl: Make) -> None:
-    models = _models(xl)
+    models = whole_models(xl)
     size = write_folder(tmp_path / "folder", models, make_xl(), torch.float32)
     assert size == sum(file.stat().st_size for file in (tmp_path / "folder").rglob("*") if file.is_file())
-    assert np.abs(_draw_by_diffusers(_pipeline(tmp_path / "folder")) - _draw(models)).max() <= 1
-    assert np.abs(_draw(_models(tmp_path / "folder")) - _draw(models)).max() == 0
+    assert np.abs(draw_by_diffusers(_pipeline(tmp_path / "folder")) - draw(models)).max() <= 1
+    assert np.abs(draw(whole_models(tmp_path / "folder")) - draw(models)).max() == 0
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
 def test_a_file_comes_back_byte_for_byte(dtype: torch.dtype, xl: Path, tmp_path: Path, make_xl: Make) -> None:
-    entries, metadata = single_file(_models(xl), make_xl())
+    entries, metadata = single_file(whole_models(xl), make_xl())
     path, copy = tmp_path / "xl.safetensors", tmp_path / "copy.safetensors"
     write_entries(path, {name: entry.cast(dtype) for name, entry in entries.items()}, metadata)
     models = Models(open_model(path), torch.device("cpu"))
@@ -142,7 +109,7 @@ def test_a_file_comes_back_byte_for_byte(dtype: torch.dtype, xl: Path, tmp_path:
 def test_marker_tensors_say_the_prediction(xl: Path, tmp_path: Path, make_xl: Make) -> None:
     from dataclasses import replace
 
-    models = _models(xl)
+    models = whole_models(xl)
     config = {**models.source.configs["scheduler"], "prediction_type": "v_prediction", "rescale_betas_zero_snr": True}
     models.source = replace(models.source, configs={**models.source.configs, "scheduler": config})
     path = tmp_path / "v.safetensors"
@@ -174,16 +141,16 @@ def test_lora_names_are_kohyas_and_draw_the_same(xl: Path, tmp_path: Path, make_
         assert name in lora
     pipeline = _pipeline(xl)
     pipeline.load_lora_weights(str(path.parent), weight_name=path.name)
-    models = _models(xl)
-    before = _draw(models)
+    models = whole_models(xl)
+    before = draw(models)
     for part in ("unet", "text_encoder", "text_encoder_2"):
         module = getattr(models, part)
         base = dict(module.state_dict())
         changed = merged(module, base, lora, models.source, part)
         assert changed
         module.load_state_dict({**base, **changed})
-    ours = _draw(models)
-    assert np.abs(ours - _draw_by_diffusers(pipeline)).max() <= 1
+    ours = draw(models)
+    assert np.abs(ours - draw_by_diffusers(pipeline)).max() <= 1
     assert np.abs(ours - before).max() > 8
 
 
@@ -239,7 +206,7 @@ def test_sizes_come_from_the_true_crop() -> None:
 
 
 def test_sizes_change_what_the_model_predicts(xl: Path) -> None:
-    models = _models(xl)
+    models = whole_models(xl)
     states = encode(models, ["a cat"], "fp32")
     noisy = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(0))
 

@@ -124,6 +124,20 @@ def test_phases_of_a_run() -> None:
     assert phases(tiles, anatomy)[1].total < phases(made(data__resolution=2048), anatomy)[1].total / 3
 
 
+def test_samples_count_with_their_size_and_number() -> None:
+    """Without a size of their own they have the training's resolution; all of a batch are decoded at once."""
+
+    def decoding(**values: Any) -> int:
+        found = phases(made(training__method="lora", **values), open_anatomy("", "sd15"))
+        return next(memory for memory in found if memory.phase == "sampling").components["activations"]
+
+    one = decoding(sample__prompts=["a"], data__resolution=512)
+    assert one == decoding(sample__prompts=["a"], data__resolution=256, sample__width=512, sample__height=512)
+    assert one > 100 << 20
+    assert decoding(sample__prompts=["a", "b", "c"], data__resolution=512) == 3 * one
+    assert decoding(sample__prompts=["a"] * 20, data__resolution=512) == 8 * one
+
+
 def test_the_processor_has_no_driver() -> None:
     assert "overhead" not in training(hardware__device="cpu").components
 

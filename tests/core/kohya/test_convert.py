@@ -15,28 +15,6 @@ from core.kohya.convert import write
 from core.kohya.names import KNOWN, LISTS, SWITCHES
 from tests.fixtures.kohya import FINE, LORA, imported, note, verdicts
 
-#: Options that come with other changes of this version.
-COMING = {
-    "model.prediction",
-    "model.zero_terminal_snr",
-    "model.clip_skip",
-    "training.text_encoder_2_learning_rate",
-    "training.text_encoder_stop_step",
-    "training.weights_precision",
-    "loss.kind",
-    "loss.pyramid_noise",
-    "loss.pyramid_levels",
-    "loss.input_perturbation",
-    "lora.rank_stabilised",
-    "lora.dora",
-    "output.layout",
-    "output.keep_last",
-    "hardware.parallel",
-    "hardware.compile",
-    "hardware.offload_states",
-}
-
-
 # The user's own kind of command line
 
 STYLE = """accelerate launch --num_cpu_threads_per_process 8 sdxl_train.py
@@ -170,8 +148,8 @@ def _named_keys() -> set[str]:
 
 
 @pytest.mark.parametrize("key", sorted(_named_keys()))
-def test_every_option_named_is_one_or_will_be(key: str) -> None:
-    assert key in presets.entries() or key in COMING
+def test_every_option_named_is_one(key: str) -> None:
+    assert key in presets.entries()
 
 
 def test_options_of_another_version_are_unknown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
