@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -66,9 +67,13 @@ def flush(path: Path) -> None:
         os.close(descriptor)
 
 
-def remove_leftovers(folder: Path) -> None:
-    """Remove temporary files and folders that a killed process left in `folder`."""
+def remove_leftovers(folder: Path, older_than: float = 0.0) -> None:
+    """Remove temporary files and folders that a killed process left in `folder`, if they are `older_than` so many
+    seconds: where several processes write, younger ones may still be in work."""
     for leftover in folder.glob(".*.part"):
+        with contextlib.suppress(OSError):
+            if time.time() - leftover.stat().st_mtime < older_than:
+                continue
         if leftover.is_dir():
             shutil.rmtree(leftover, ignore_errors=True)
         else:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 from core import paths, presets, registry
+from core.data.tag_rules import read_rules
 from core.errors import UserError
 from core.methods._parts import block_factors
 from core.outlook import effective_rates
-from core.schema import unusual
+from core.schema import Entry, unusual
 from core.settings import Settings
 
 #: The system that is worked on.
@@ -19,7 +20,7 @@ PLATFORM = sys.platform
 #: Said before a start, and by the trainer where only it can know.
 FUSED_ALONE = "the fused backward pass works on one GPU only; switch it off, or use one."
 BF16_WEIGHTS = "weights in bf16 want bf16 arithmetic; set training.precision to bf16 or auto, or the weights to fp32."
-FSDP_FP16 = "FSDP cannot scale fp16's gradients; choose bf16 or fp32, or set hardware.parallel to ddp."
+SPLIT_FP16 = "split gradients of fp16 cannot be scaled; choose bf16 or fp32, or set hardware.parallel to ddp."
 FUSED_FP16 = "the fused backward pass cannot scale fp16's gradients; choose bf16 or fp32, or switch it off."
 
 
@@ -61,7 +62,29 @@ def _errors(settings: Settings) -> Iterator[Problem]:
     for folder in settings.data.folders:
         if not paths.resolve(folder).is_dir():
             yield Problem("data.folders", f"{folder} is not a folder; check the path.", "error")
+    if settings.data.folder_rules:
+        yield from _wrong_rules(settings)
     yield from _contradictions(settings)
+
+
+def _wrong_rules(settings: Settings) -> Iterator[Problem]:
+    """Rules of folders that name none, or one twice."""
+    from core.data.rules import of_directories
+
+    try:
+        of_directories([], settings)
+    except UserError as error:
+        yield Problem("data.folder_rules", str(error).partition(" ")[2], "error")
+
+
+def _idle_rules(settings: Settings) -> Iterator[Problem]:
+    """Rules that can hold for no picture."""
+    folders = [paths.resolve(folder) for folder in settings.data.folders]
+    for rule in settings.data.folder_rules:
+        path = paths.resolve(rule.path)
+        if rule.path and not any(path.is_relative_to(folder) or folder.is_relative_to(path) for folder in folders):
+            text = f"{rule.path} is in none of the picture folders, so its rule holds for no picture."
+            yield Problem("data.folder_rules", text, "warning")
 
 
 def _contradictions(settings: Settings) -> Iterator[Problem]:
@@ -86,6 +109,10 @@ def _contradictions(settings: Settings) -> Iterator[Problem]:
         block_factors(settings)
     except UserError as error:
         yield Problem("training.block_rates", str(error).removeprefix("training.block_rates: "), "error")
+    try:
+        read_rules(tuple(settings.data.tag_rules))
+    except UserError as error:
+        yield Problem("data.tag_rules", str(error).removeprefix("data.tag_rules: "), "error")
     yield from _skip_contradictions(settings)
     if settings.hardware.parallel != "ddp":
         yield from _sharding_contradictions(settings)
@@ -135,17 +162,30 @@ def _sharding_contradictions(settings: Settings) -> Iterator[Problem]:
     """What cannot be where weights, gradients and states are split over the GPUs."""
     hardware = settings.hardware
     if hardware.parallel == "deepspeed":
-        text = "DeepSpeed cannot be started from here yet; choose fsdp, which splits what its stage 3 splits."
-        yield Problem("hardware.parallel", text, "error")
-        return
+        yield from _zero_contradictions(settings)
     if PLATFORM == "win32":
         text = f"{hardware.parallel} wants Linux, where GPUs talk through NCCL; choose ddp."
         yield Problem("hardware.parallel", text, "error")
     if settings.training.precision == "fp16":
-        yield Problem("training.precision", FSDP_FP16, "error")
+        yield Problem("training.precision", SPLIT_FP16, "error")
     if hardware.compile:
         text = f"blocks are not compiled with {hardware.parallel}; switch it off, or set hardware.parallel to ddp."
         yield Problem("hardware.compile", text, "error")
+
+
+def _zero_contradictions(settings: Settings) -> Iterator[Problem]:
+    """What DeepSpeed leaves no room for: it keeps the weights in 32 bits itself, and moves them in one go."""
+    training = settings.training
+    optimizer = registry.components("optimizers").get(training.optimizer)
+    if training.ema or getattr(optimizer, "AVERAGES", False):
+        key = "training.ema" if training.ema else "training.optimizer"
+        yield Problem(key, "DeepSpeed keeps no average of the weights; choose fsdp, or another optimizer.", "error")
+    if training.weights_precision == "bf16":
+        text = "DeepSpeed keeps the weights in 32 bits, a share on each GPU; choose fp32 here, or fsdp."
+        yield Problem("training.weights_precision", text, "error")
+    if training.on_nan == "skip":
+        text = "DeepSpeed has moved the weights before a bad step is seen; choose stop or go back."
+        yield Problem("training.on_nan", text, "error")
 
 
 def _skip_contradictions(settings: Settings) -> Iterator[Problem]:
@@ -193,8 +233,11 @@ def _warnings(settings: Settings) -> Iterator[Problem]:
         )
     if not settings.sample.prompts and settings.sample.every_steps:
         yield Problem("sample.prompts", "samples are asked for, but there is no prompt.", "warning")
-    if settings.validation.every_steps and not settings.validation.share:
+    held_out = settings.validation.share or settings.validation.chosen
+    held_out = held_out or any(rule.role == "validation" for rule in settings.data.folder_rules)
+    if settings.validation.every_steps and not held_out:
         yield Problem("validation.share", "nothing is held out, so over-training cannot be seen.", "warning")
+    yield from _idle_rules(settings)
 
 
 def _own_rate_warnings(settings: Settings, usual: tuple[float, float]) -> Iterator[Problem]:
@@ -217,9 +260,12 @@ def _objective_warnings(settings: Settings) -> Iterator[Problem]:
         yield Problem("loss.noise_offset", text, "warning")
 
 
-def is_visible(key: str, values: dict[str, object]) -> bool:
-    """Whether an option matters with these values: its visible-when holds and its component is the chosen one."""
-    entry = presets.entries().get(key)
+def is_visible(key: str, values: Mapping[str, object], known: Mapping[str, Entry] | None = None) -> bool:
+    """Whether an option matters with these values: its visible-when holds and its component is the chosen one.
+
+    `known`: every option by its key, for those who ask about many.
+    """
+    entry = (presets.entries() if known is None else known).get(key)
     if entry is None:
         return True
     if entry.owner:

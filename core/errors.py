@@ -12,12 +12,29 @@ class UserError(Exception):
     """
 
 
+class DiskFullError(UserError):
+    """There is no room for what was to be written; a training waits until there is.
+
+    Attributes:
+        what: The file or folder that was not written.
+    """
+
+    def __init__(self, what: object) -> None:
+        super().__init__(f"The disk is full: {what} was not written. Free some space, then resume the run.")
+        self.what = str(what)
+
+
 class Stopped(Exception):
     """Raised inside a job when its user asked it to stop; the job saves what it has and ends in the state "stopped"."""
 
 
 _REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS)
 _FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+def means_full(error: BaseException) -> bool:
+    """Whether an error of writing says that the disk, or the user's share of it, is full."""
+    return isinstance(error, OSError) and error.errno in _FULL
 
 
 def disk_sentence(error: OSError) -> str:

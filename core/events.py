@@ -45,7 +45,7 @@ class Started(Event):
 
 
 class Progress(Event):
-    """How far a phase is: "index", "cache", "load", "evaluate", "sample", "save", "grid"."""
+    """How far a phase is: "index", "cache", "load", "texts", "evaluate", "sample", "save", "grid", "caption"."""
 
     phase: str
     done: int
@@ -209,6 +209,34 @@ class GridMade(Event):
     z: int
 
 
+class Captioned(Event):
+    """Words were found for a picture; a job tells of all pictures of a preview, else of a few now and then.
+
+    Attributes:
+        path: The picture's file.
+        kind: "tags" or "natural": which of its two caption files is meant.
+        action: What was done with that file, or in a preview would be: "new", "added", "replaced", "kept" (the words
+            that are there stay), "nothing" (the model had no words); "broken" when the picture cannot be captioned.
+        words: The model's words; of a broken one the reason.
+        before: What the file said before.
+    """
+
+    path: str
+    kind: str
+    action: str
+    words: str
+    before: str = ""
+
+
+class CaptionTotals(Event):
+    """What became of a job's pictures, those of its earlier workers included; a `preview` wrote nothing."""
+
+    written: int
+    kept: int
+    broken: int
+    preview: bool = False
+
+
 AnyEvent = Union[  # noqa: UP007  msgspec needs the union as a value
     Started,
     Progress,
@@ -226,6 +254,8 @@ AnyEvent = Union[  # noqa: UP007  msgspec needs the union as a value
     Cell,
     GridMade,
     Points,
+    Captioned,
+    CaptionTotals,
 ]
 
 _decoder = msgspec.json.Decoder(AnyEvent)
@@ -326,6 +356,11 @@ class Follower:
         lines = self._rest + data[:cut]
         self._rest = data[cut:]
         return decode_block(lines)
+
+    @property
+    def taken(self) -> int:
+        """Bytes of the whole lines that were handed out so far; a torn last line is not among them."""
+        return self.position - len(self._rest)
 
     def behind(self) -> int:
         """Bytes of the file that were not read yet."""

@@ -8,7 +8,7 @@ from typing import Any
 from core.errors import UserError
 
 #: The format that this version writes. Raise it with every step added below.
-FORMAT = 2
+FORMAT = 3
 
 Tables = dict[str, Any]
 
@@ -27,8 +27,15 @@ def _from_1(tables: Tables) -> None:
     _rename(tables, "training.gradient_checkpointing", "training.activation_checkpointing")
 
 
+def _from_2(tables: Tables) -> None:
+    """Format 2 knew kohya's buckets only: what a run froze (it names all numbers of the buckets) keeps them."""
+    data = tables.get("data", {})
+    if {"bucket_step", "min_side", "max_side", "upscale"} <= data.keys():
+        data.setdefault("buckets", "kohya")
+
+
 #: STEPS[n] turns format n into format n + 1, in place.
-STEPS: dict[int, Callable[[Tables], None]] = {1: _from_1}
+STEPS: dict[int, Callable[[Tables], None]] = {1: _from_1, 2: _from_2}
 
 
 def migrate(tables: Tables, source: str) -> Tables:

@@ -46,6 +46,11 @@ def cache_folder() -> Path:
     return Path(override) / "cache" if override else Path(platformdirs.user_cache_dir("burnish", False))
 
 
+def cache_root(chosen: str) -> Path:
+    """The cache folder that hardware.cache_folder chooses; cache_folder() where it is empty."""
+    return resolve(chosen) if chosen else cache_folder()
+
+
 def builtin_presets_folder() -> Path:
     """The presets that ship with Burnish."""
     return RESOURCES / "presets"

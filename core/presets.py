@@ -16,7 +16,7 @@ from core import atomic, paths
 from core.errors import UserError
 from core.migrations import FORMAT, migrate
 from core.quantities import parse_number
-from core.schema import Entry, walk
+from core.schema import Entry, fields, sparse, walk
 from core.settings import Settings, settings_model
 
 #: Keys at the top of a preset that are not settings.
@@ -80,7 +80,8 @@ def flatten(tables: Mapping[str, Any], source: str, model: type[BaseModel] | Non
             key = f"{page}.{name}"
             if key not in known:
                 raise unknown_key(key, source, known)
-            values[key] = value
+            table = known[key].table
+            values[key] = sparse(table, value) if table else value
     return values
 
 
@@ -107,12 +108,29 @@ def build(values: Mapping[str, Any], source: str, model: type[Any] | None = None
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"][:2])
-        raise UserError(f"{source}: {explain(known.get(key), key, first['input'])}") from None
+        entry = known.get(key)
+        if entry and entry.table and len(first["loc"]) > 2:
+            raise _wrong_row(entry, first["loc"][2:], first["input"], source) from None
+        raise UserError(f"{source}: {explain(entry, key, first['input'])}") from None
     for key, value in values.items():
         entry = known[key]
         if entry.option.choices and value not in entry.choices:
             raise UserError(f"{source}: {explain(entry, key, value)}")
     return settings
+
+
+def _wrong_row(entry: Entry, place: tuple[int | str, ...], value: object, source: str) -> UserError:
+    """The error for one item of a list of tables; `place` is its number from 0 and, for one value of it, the field."""
+    head = f"{source}: {entry.key}, entry {int(place[0]) + 1}"
+    if len(place) == 1 or entry.table is None:
+        return UserError(f"{head}: {value!r} is not possible: it must be a table.")
+    known = {inner.field: inner for inner in fields(entry.table, entry.key)}
+    name = str(place[1])
+    if name not in known:
+        guess = nearest(name, known)
+        hint = f" Did you mean '{guess}'?" if guess else f" There are {', '.join(known)}."
+        return UserError(f"{head}: there is no '{name}'.{hint}")
+    return UserError(f"{head}: {explain(known[name], name, value)}")
 
 
 def explain(entry: Entry | None, key: str, value: object) -> str:
@@ -124,6 +142,7 @@ def explain(entry: Entry | None, key: str, value: object) -> str:
         hint = f" Did you mean '{guess[0]}'?" if guess else ""
         return f"{key} = {value!r} is not one of {', '.join(entry.choices)}.{hint}"
     words = {"int": "a whole number", "float": "a number", "bool": "true or false", "list": "a list of texts"}
+    words["tables"] = "a list of tables"
     wanted = words.get(entry.kind, "a text")
     limits = entry.range_text()
     return f"{key} = {value!r} is not possible: it must be {wanted}{' ' + limits if limits else ''}."
@@ -234,19 +253,21 @@ def parse_value(entry: Entry, text: str) -> Any:
             raise UserError(explain(entry, entry.key, text))
         return int(number)
     if entry.kind == "list":
-        return _parse_list(entry, text)
+        return [str(value) for value in _parse_list(entry, text, "['a', 'b']")]
+    if entry.table:
+        example = f"[{{{next(iter(entry.table.model_fields))} = 'a'}}]"
+        return sparse(entry.table, _parse_list(entry, text, example))
     return text
 
 
-def _parse_list(entry: Entry, text: str) -> list[str]:
+def _parse_list(entry: Entry, text: str, example: str) -> list[Any]:
     """A TOML list, or one text that stands for a list of one."""
     if not text.startswith("["):
         return [text] if text else []
     try:
-        values = tomllib.loads(f"x = {text}")["x"]
+        return list(tomllib.loads(f"x = {text}")["x"])
     except tomllib.TOMLDecodeError:
-        raise UserError(f"{entry.key}: {text} is not a list; write it as ['a', 'b'].") from None
-    return [str(value) for value in values]
+        raise UserError(f"{entry.key}: {text} is not a list; write it as {example}.") from None
 
 
 def flat(settings: BaseModel) -> dict[str, Any]:
@@ -255,9 +276,11 @@ def flat(settings: BaseModel) -> dict[str, Any]:
 
 
 def differences(settings: BaseModel, base: BaseModel) -> dict[str, Any]:
-    """Values of `settings` that are not those of `base`."""
+    """Values of `settings` that are not those of `base`; lists of tables without the fields at their defaults."""
     ground = flat(base)
-    return {key: value for key, value in flat(settings).items() if key not in ground or value != ground[key]}
+    found = {key: value for key, value in flat(settings).items() if key not in ground or value != ground[key]}
+    tables = {entry.key: entry.table for entry in walk(type(settings)) if entry.table}
+    return {key: sparse(tables[key], value) if key in tables else value for key, value in found.items()}
 
 
 def to_toml(values: Mapping[str, Any], head: Mapping[str, Any]) -> str:
@@ -267,12 +290,20 @@ def to_toml(values: Mapping[str, Any], head: Mapping[str, Any]) -> str:
     for key, value in head.items():
         if value not in ("", None):
             document[key] = value
+    pages: dict[str, dict[str, Any]] = {}
     for key, value in values.items():
         page, name = key.split(".", 1)
-        if page not in document:
-            document[page] = tomlkit.table()
-        document[page][name] = value
+        pages.setdefault(page, {})[name] = value
+    for page, table in pages.items():
+        document[page] = tomlkit.table()
+        # Lists of tables end the table that they stand in, so they come last in it.
+        for name in sorted(table, key=lambda name: _is_tables(table[name])):
+            document[page][name] = table[name]
     return tomlkit.dumps(document)
+
+
+def _is_tables(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and isinstance(value[0], dict)
 
 
 def save(path: Path, settings: Settings, name: str, description: str = "", base: str = "") -> None:

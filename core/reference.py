@@ -5,8 +5,9 @@ from __future__ import annotations
 from pydantic import BaseModel
 
 from core import registry
+from core.caption_job import caption_model
 from core.grid import GridSettings
-from core.schema import Entry, walk
+from core.schema import Entry, fields, walk
 from core.settings import settings_model
 
 _HEAD = """# Settings
@@ -17,10 +18,11 @@ Keys are those of presets (`[training]` `batch_size = 4`) and of the command lin
 
 
 def reference(model: type[BaseModel] | None = None) -> str:
-    """All options of a settings model (default: runs, then grids), page by page."""
+    """All options of a settings model (default: runs, grids, captioning jobs), page by page."""
     if model is not None:
         return "\n".join(_pages(model))
     parts = [_HEAD, *_pages(settings_model()), "# Settings of a grid\n", *_pages(GridSettings)]
+    parts += ["# Settings of a captioning job\n", *_pages(caption_model())]
     return "\n".join(parts).rstrip() + "\n"
 
 
@@ -40,7 +42,7 @@ def _page_title(model: type[BaseModel], entry: Entry) -> str:
     title = getattr(section, "title", "")
     if entry.owner:
         folder, name = entry.owner.split(".")
-        option = registry.SETTINGS_FOLDERS[folder]
+        option = registry.CHOOSERS[folder]
         return f'## [{entry.page}] {registry.label(folder, name)}\n\nCounts when `{option} = "{name}"`.\n'
     return f"## [{entry.page}] {title or entry.page}\n"
 
@@ -61,9 +63,22 @@ def _option(entry: Entry) -> str:
     lines = [f"### `{entry.key}`", "", f"**{option.label}.** {option.help}", "", f"*{'; '.join(facts)}.*", ""]
     if entry.choices:
         lines += [*(_choice(entry, name) for name in entry.choices), ""]
+    if entry.table:
+        lines += [*(_inner(one) for one in fields(entry.table, entry.key)), ""]
     if option.aliases:
         lines += [f"In other trainers: {', '.join(f'`{alias}`' for alias in option.aliases)}.", ""]
     return "\n".join(lines)
+
+
+def _inner(entry: Entry) -> str:
+    """One field of a list of tables as an item of a list."""
+    facts = [f"default `{_show(entry.default)}`{' ' + entry.option.unit if entry.option.unit else ''}"]
+    facts += [text for text in (entry.range_text(), _one_of(entry)) if text]
+    return f"- `{entry.field}`: {entry.option.label}. {entry.option.help} *{'; '.join(facts)}.*"
+
+
+def _one_of(entry: Entry) -> str:
+    return f"one of {', '.join(f'`{name}`' for name in entry.choices)}" if entry.choices else ""
 
 
 def _choice(entry: Entry, name: str) -> str:

@@ -1,8 +1,9 @@
 """A file in a component folder is a choice in the menus: finds components, so that no list is kept by hand.
 
 A component folder is a package under core ("methods", "optimizers", "schedules", "weightings", "losses", "densities",
-"axes", "families", "samplers"). Each of its modules is one component; its name is the file's name. A module says LABEL
-and HELP, may say ORDER (a number, for the menu) and may hold a class Options(Section): its own table in the settings.
+"axes", "families", "samplers", "captioners"). Each of its modules is one component; its name is the file's name. A
+module says LABEL and HELP, may say ORDER (a number, for the menu) and may hold a class Options(Section): its own table
+in the settings.
 """
 
 from __future__ import annotations
@@ -24,6 +25,10 @@ SETTINGS_FOLDERS = {
     "weightings": "loss.weighting",
     "densities": "loss.density",
 }
+#: The same for jobs that have settings of their own and none of a run's.
+JOB_FOLDERS = {"captioners": "caption.captioner"}
+#: The option that chooses a component, for every folder whose components have tables.
+CHOOSERS = {**SETTINGS_FOLDERS, **JOB_FOLDERS}
 
 
 @cache
@@ -55,10 +60,11 @@ def component(folder: str, name: str) -> Any:
 def chosen(folder: str, settings: Any) -> tuple[Any, Any]:
     """(module, options) of the component that the settings choose in a folder; None for one without Options.
 
-    `settings` is a core.settings.Settings. Tables bear their component's name, and two folders may have a component of
-    one name as long as only one of them has Options; so the table is taken only for the one that has.
+    `settings` is a core.settings.Settings, or what a job has instead. Tables bear their component's name, and two
+    folders may have a component of one name as long as only one of them has Options; so the table is taken only for
+    the one that has.
     """
-    page, field = SETTINGS_FOLDERS[folder].split(".")
+    page, field = CHOOSERS[folder].split(".")
     name = str(getattr(getattr(settings, page), field))
     module = component(folder, name)
     return module, getattr(settings, name) if hasattr(module, "Options") else None

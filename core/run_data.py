@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, groupby
@@ -27,15 +28,19 @@ _step_rates = attrgetter("rates")
 _GPU_TAGS = ("vram_bytes", "watts", "celsius", "utilisation")
 _gpu_numbers = attrgetter(*_GPU_TAGS)
 
+#: Pictures of a captioning job whose words are kept for showing, the latest.
+_MOST_CAPTIONED = 1000
+
 
 class Column:
     """A float64 array with room to grow; `array` is a view of what is filled."""
 
     __slots__ = ("_buffer", "length")
 
-    def __init__(self) -> None:
-        self._buffer: Floats = np.empty(1024, dtype=np.float64)
-        self.length = 0
+    def __init__(self, filled: Floats | None = None) -> None:
+        """`filled` is taken as it is, without a copy, until more is appended."""
+        self._buffer: Floats = np.empty(1024, dtype=np.float64) if filled is None else filled
+        self.length = 0 if filled is None else len(filled)
 
     @property
     def array(self) -> Floats:
@@ -78,6 +83,13 @@ class Curve:
         self._steps = Column()
         self._values = Column()
         self.cuts = 0
+
+    @classmethod
+    def of(cls, steps: Floats, values: Floats, cuts: int = 0) -> Curve:
+        """A curve of arrays that are there already; they are not copied."""
+        made = cls()
+        made._steps, made._values, made.cuts = Column(steps), Column(values), cuts
+        return made
 
     def __len__(self) -> int:
         return self._steps.length
@@ -127,6 +139,8 @@ class RunData:
     messages: list[ev.Message] = field(default_factory=list)
     cells: list[ev.Cell] = field(default_factory=list)
     grids: list[ev.GridMade] = field(default_factory=list)
+    captioned: deque[ev.Captioned] = field(default_factory=lambda: deque(maxlen=_MOST_CAPTIONED))
+    caption_totals: ev.CaptionTotals | None = None
     started: ev.Started | None = None
     progress: ev.Progress | None = None
     telemetry: ev.Telemetry | None = None
@@ -247,6 +261,9 @@ class RunData:
         self.progress = None
         self.paused = False
 
+    def _feed_totals(self, event: ev.CaptionTotals) -> None:
+        self.caption_totals = event
+
     def _feed_paused(self, event: ev.Paused) -> None:
         self.paused = True
 
@@ -306,6 +323,8 @@ _HANDLERS: dict[type, Any] = {
     ev.Message: lambda data, event: data.messages.append(event),
     ev.Cell: lambda data, event: data.cells.append(event),
     ev.GridMade: lambda data, event: data.grids.append(event),
+    ev.Captioned: lambda data, event: data.captioned.append(event),
+    ev.CaptionTotals: RunData._feed_totals,
 }
 
 

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -27,7 +28,7 @@ from core.settings import Settings
 #: Format of the run folder that this version writes and the newest that it reads.
 RUN_FORMAT = 1
 
-Kind = Literal["train", "cache", "grid", "imported"]
+Kind = Literal["train", "cache", "grid", "caption", "sweep", "imported"]
 Pages = TypeVar("Pages", bound=BaseModel)
 CommandName = Literal["stop", "pause", "continue", "save", "sample"]
 _STEP = re.compile(r"-step(\d+)$")
@@ -153,6 +154,10 @@ class Run:
             with self.commands_path.open("ab", buffering=0) as file:
                 file.write(line)
         except OSError as error:
+            pid = self.worker_pid()
+            if command == "stop" and pid is not None and os.name != "nt":  # a full disk must not keep a run going
+                os.kill(pid, signal.SIGTERM)
+                return
             raise UserError(f"{self.commands_path} cannot be written ({error.strerror or error}).") from None
 
     def worker_pid(self) -> int | None:
@@ -301,8 +306,13 @@ def default_name(settings: Settings) -> str:
     return settings.output.name or f"{folder} {settings.training.method}"
 
 
-def create(settings: Settings, path: Path | None = None, *, kind: Kind = "train", preset: str = "") -> Run:
-    """Make a run folder with its frozen settings; UserError when the folder is in use or cannot be made."""
+def create(
+    settings: Settings, path: Path | None = None, *, kind: Kind = "train", preset: str = "", remember: bool = True
+) -> Run:
+    """Make a run folder with its frozen settings; UserError when the folder is in use or cannot be made.
+
+    `remember`: whether its place is kept where it lies outside the usual folder; a sweep's runs are found by the sweep.
+    """
     settings = freeze_paths(settings)
     name = default_name(settings)
     if path is None:
@@ -319,7 +329,7 @@ def create(settings: Settings, path: Path | None = None, *, kind: Kind = "train"
         write_facts(path, name, kind, preset=preset)
     except OSError as error:
         raise UserError(f"{path}: the run folder cannot be made ({error.strerror or error}).") from None
-    if kind == "train":
+    if kind == "train" and remember:
         _remember(path)
     return run
 
@@ -363,11 +373,13 @@ def _remembered() -> list[Path]:
 
 
 def list_runs() -> list[Run]:
-    """All runs that can be found, the newest first."""
+    """All runs that can be found, those of sweeps too, the newest first."""
+    from core.sweep.folder import run_paths
+
     folder = paths.runs_folder()
     found = list(folder.iterdir()) if folder.is_dir() else []
     dated = []
-    for path in [*found, *_remembered()]:
+    for path in [*found, *_remembered(), *run_paths()]:
         with contextlib.suppress(UserError):
             run = Run(path)
             dated.append((run.facts()["created"], run))

@@ -87,10 +87,11 @@ class Entry:
     Attributes:
         key: "page.field", the name in presets, on the command line and in errors.
         page: First part of the key; for a component's own option the component's name.
-        kind: "bool", "int", "float", "str", "choice" or "list" (of str).
+        kind: "bool", "int", "float", "str", "choice", "list" (of str) or "tables" (a list of `table`s).
         low, high: Hard limits (inclusive unless low_open / high_open), None where there is none.
         choices: Allowed values of a "choice", or of each item of a "list" ("list" without: any texts).
         owner: "group.name" of the component a table belongs to ("methods.lora"), "" for a page.
+        table: The Section of each item of "tables"; fields() lists what it has. None for other kinds.
     """
 
     key: str
@@ -106,6 +107,7 @@ class Entry:
     high_open: bool = False
     optional: bool = False
     owner: str = ""
+    table: type[Section] | None = None
 
     def range_text(self) -> str:
         """The hard range in words, "" where there is none."""
@@ -125,6 +127,8 @@ def _kind(annotation: Any) -> tuple[str, tuple[str, ...], bool]:
         return "choice", tuple(str(a) for a in get_args(annotation)), optional
     if get_origin(annotation) is list:
         inner = get_args(annotation)[0]
+        if isinstance(inner, type) and issubclass(inner, Section):
+            return "tables", (), optional
         return "list", tuple(str(a) for a in get_args(inner)) if get_origin(inner) is Literal else (), optional
     for python_type, name in ((bool, "bool"), (int, "int"), (float, "float"), (str, "str")):
         if annotation is python_type:
@@ -158,23 +162,53 @@ def walk(model: type[BaseModel]) -> Iterator[Entry]:
 
     `model` has one Section per page or component table; each Section's fields are made by opt().
     """
-    from core import registry
-
     for page, page_info in model.model_fields.items():
         section = page_info.annotation
-        if not (isinstance(section, type) and issubclass(section, BaseModel)):
-            continue
-        owner = str((page_info.json_schema_extra or {}).get("owner", ""))  # type: ignore[union-attr]
-        for name, info in section.model_fields.items():
-            option = option_of(info)
-            kind, choices, optional = _kind(info.annotation)
-            if option.choices:
-                kind, choices = "choice", tuple(registry.names(option.choices))
-            default = info.get_default(call_default_factory=True)
-            limits = _limits(info)
-            yield Entry(
-                f"{page}.{name}", page, name, kind, default, option, choices, optional=optional, owner=owner, **limits
-            )
+        if isinstance(section, type) and issubclass(section, BaseModel):
+            owner = str((page_info.json_schema_extra or {}).get("owner", ""))  # type: ignore[union-attr]
+            yield from fields(section, page, owner)
+
+
+def fields(section: type[BaseModel], page: str, owner: str = "") -> Iterator[Entry]:
+    """Every option of one Section: a page, a component's table, or the items of an option of kind "tables"."""
+    from core import registry
+
+    for name, info in section.model_fields.items():
+        option = option_of(info)
+        kind, choices, optional = _kind(info.annotation)
+        if option.choices:
+            kind, choices = "choice", tuple(registry.names(option.choices))
+        yield Entry(
+            f"{page}.{name}",
+            page,
+            name,
+            kind,
+            info.get_default(call_default_factory=True),
+            option,
+            choices,
+            optional=optional,
+            owner=owner,
+            table=get_args(info.annotation)[0] if kind == "tables" else None,
+            **_limits(info),
+        )
+
+
+def sparse(table: type[BaseModel], rows: Any) -> Any:
+    """Items of "tables" with only what differs from the defaults: how presets and forms hold them.
+
+    Anything that is no list of tables is given back as it is, for validation to complain about.
+    """
+    if not isinstance(rows, list | tuple):
+        return rows
+    defaults = {name: info.get_default(call_default_factory=True) for name, info in table.model_fields.items()}
+
+    def differing(row: Any) -> Any:
+        values = row.model_dump() if isinstance(row, BaseModel) else row
+        if not isinstance(values, dict):
+            return row
+        return {name: value for name, value in values.items() if name not in defaults or value != defaults[name]}
+
+    return [differing(row) for row in rows]
 
 
 def unusual(entry: Entry, value: Any) -> str:

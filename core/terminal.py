@@ -18,10 +18,13 @@ from core.runs import Kind, Run
 _PHASES = {
     "index": "looking at the pictures",
     "cache": "encoding pictures",
+    "texts": "encoding captions",
     "load": "loading the model",
+    "evaluate": "measuring the stable loss",
     "sample": "drawing samples",
     "save": "saving",
     "grid": "drawing the grid",
+    "caption": "captioning",
 }
 
 
@@ -111,6 +114,7 @@ def _show(follower: ev.Follower, data: RunData, bar: Bar) -> None:
     progress = data.progress
     if progress is not None:
         text = f"{_PHASES.get(progress.phase, progress.phase)} {progress.done:,}/{progress.total:,}"
+        text += f", {progress.text}" if progress.phase == "caption" and progress.text else ""
         bar.show(text, progress.done / max(1, progress.total))
     elif data.cells:
         cell = data.cells[-1]

@@ -1,4 +1,4 @@
-"""One child process per job: python -m core.worker train|cache|grid RUN_DIR. Writes events, obeys commands."""
+"""One child process per job: python -m core.worker train|cache|grid|caption|sweep DIR. Writes events, is commanded."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from core import events as ev
 from core.errors import UserError, disk_sentence
 from core.launch import OFFLINE, distributed_command, worker_environment
 from core.runs import CommandReader, Run, open_run
+from core.speaker import Speaker
 
 if TYPE_CHECKING:
     from core.engine.control import Control
-    from core.tools.tfevents_writer import EventFile
 
 OK, FAILED, MISTAKE = 0, 1, 2
 _log = logging.getLogger("burnish")
@@ -29,14 +29,18 @@ _log = logging.getLogger("burnish")
 
 def main(arguments: list[str]) -> int:
     """Do the job of a run folder; the exit status is 0 for success, 2 for a user's mistake, 1 for a failure of ours."""
-    if len(arguments) != 2 or arguments[0] not in ("train", "cache", "grid"):
-        print("usage: python -m core.worker train|cache|grid RUN_DIR", file=sys.stderr)
+    if len(arguments) != 2 or arguments[0] not in ("train", "cache", "grid", "caption", "sweep"):
+        print("usage: python -m core.worker train|cache|grid|caption|sweep RUN_DIR", file=sys.stderr)
         return MISTAKE
     kind, folder = arguments
     os.environ.update(OFFLINE)
     try:
         run = open_run(Path(folder))
         _write_to_console_log(run)
+        if kind == "sweep":
+            from core.sweep.queue import work
+
+            return work(run.path)
         if kind == "train" and "RANK" not in os.environ and run.settings().hardware.processes > 1:
             return _launch_processes(run)
         return _work(kind, run)
@@ -111,7 +115,8 @@ def _speak(kind: str, run: Run) -> int:
 
     control = Control(CommandReader(run.commands_path, time.time()))
     _stop_on_signals(control)
-    writer = _SafeWriter(run)
+    writer = Speaker(run, patient=kind == "train")
+    control.unwritten = writer.unwritten
     try:
         for event in _job(kind, run, control, writer):
             writer.write(event)
@@ -133,12 +138,17 @@ def _speak(kind: str, run: Run) -> int:
         writer.close()
 
 
-def _job(kind: str, run: Run, control: Control, writer: _SafeWriter | None = None) -> Iterator[ev.Event]:
+def _job(kind: str, run: Run, control: Control, writer: Speaker | None = None) -> Iterator[ev.Event]:
     """The events of a job; a train job's sensors are read beside it."""
     if kind == "grid":
         from core.engine.render import render_job
 
         yield from render_job(run, control)
+        return
+    if kind == "caption":
+        from core.engine.caption_job import caption_events
+
+        yield from caption_events(run, control)
         return
     from core.engine.session import Session
 
@@ -157,46 +167,6 @@ def _job(kind: str, run: Run, control: Control, writer: _SafeWriter | None = Non
         yield from session.events()
     finally:
         watch.stop()
-
-
-class _SafeWriter:
-    """An event writer that two threads may use; it may write for TensorBoard beside."""
-
-    def __init__(self, run: Run) -> None:
-        self._run = run
-        self._writer = ev.Writer(run.events_path)
-        self._tensorboard: EventFile | None = None
-        self._lock = threading.Lock()
-
-    def write_for_tensorboard(self) -> None:
-        """From now on write every event's numbers into a TensorBoard file too. UserError when it cannot be made."""
-        from core.tools.tfevents_writer import open_live
-
-        with self._lock:
-            self._tensorboard = open_live(self._run)
-
-    def write(self, event: ev.Event) -> None:
-        """Append an event."""
-        with self._lock:
-            self._writer.write(event)
-            if self._tensorboard is None:
-                return
-            try:
-                self._tensorboard.write(event)
-            except OSError:  # the run's own record is whole; TensorBoard's can be exported from it later
-                _log.exception("nothing more is written for TensorBoard")
-                self._close_tensorboard()
-
-    def close(self) -> None:
-        """Close the files."""
-        with self._lock:
-            self._writer.close()
-            self._close_tensorboard()
-
-    def _close_tensorboard(self) -> None:
-        if self._tensorboard is not None:
-            self._tensorboard.close()
-            self._tensorboard = None
 
 
 def _end(writer: Any, state: str, text: str) -> None:
@@ -223,7 +193,7 @@ def _stop_on_signals(control: Control) -> None:
 class _Watch:
     """Reads the sensors in a thread and writes Telemetry events against the session's step."""
 
-    def __init__(self, run: Run, session: Any, writer: _SafeWriter) -> None:
+    def __init__(self, run: Run, session: Any, writer: Speaker) -> None:
         from core.telemetry import Sensors
 
         hardware = session.settings.hardware

@@ -97,7 +97,7 @@ class Studio:
         page.tabs.setCurrentIndex(0)
         settle()
         self.shoot("dataset")
-        page.grid.select(min(7, max(0, page.grid._count - 1)))
+        page.grid.select(min(7, max(0, page.grid.count - 1)))
         settle(seconds=0.8)
         self.shoot("dataset-picture")
         broken = _broken_pictures(self._folder / "some pictures")

@@ -264,18 +264,18 @@ class SettingsModel(QObject):
     @cached_property
     def _switches(self) -> frozenset[str]:
         """Options on whose value the visibility of others hangs."""
-        from core.registry import SETTINGS_FOLDERS
+        from core.registry import CHOOSERS
 
         found = {entry.option.when[0] for entry in self.entries.values() if entry.option.when}
         owners = {entry.owner.split(".")[0] for entry in self.entries.values() if entry.owner}
-        return frozenset(found | {SETTINGS_FOLDERS[folder] for folder in owners if folder in SETTINGS_FOLDERS})
+        return frozenset(found | {CHOOSERS[folder] for folder in owners if folder in CHOOSERS})
 
     def chooser(self, key: str) -> str:
         """Key of the option that chooses the component to which an option belongs, "" for an option of a page."""
-        from core.registry import SETTINGS_FOLDERS
+        from core.registry import CHOOSERS
 
         owner = self.entries[key].owner
-        return SETTINGS_FOLDERS.get(owner.split(".")[0], "") if owner else ""
+        return CHOOSERS.get(owner.split(".")[0], "") if owner else ""
 
     def hidden_by(self, key: str) -> str:
         """Key of the option whose value hides this one, "" when it is visible."""
@@ -298,10 +298,11 @@ class SettingsModel(QObject):
         self._wrong.pop(key, None)
         try:
             presets.build({key: self.value(key)}, "", self.model)
-        except UserError:
+        except UserError as error:
             entry = self.entries[key]
+            inner = str(error).partition(f"{key}, ")[2] if entry.table else ""
             text = presets.explain(entry, entry.option.label, self.value(key))
-            self._wrong[key] = text.split(" is not possible: ", 1)[-1]
+            self._wrong[key] = inner or text.split(" is not possible: ", 1)[-1]
 
     def _judge_all(self) -> None:
         """Judge every value; value by value only when they are not all possible."""

@@ -38,7 +38,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _verify(folder: Path, as_json: bool) -> int:
-    from core.engine.latent_store import verify
+    from core.engine.shards import verify
 
     found = verify(folder)
     if as_json:

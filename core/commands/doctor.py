@@ -60,6 +60,7 @@ def _libraries() -> list[Check]:
         ("peft", True),
         ("bitsandbytes", False),
         ("xformers", False),
+        ("deepspeed", False),
     ):
         try:
             module = importlib.import_module(name)

@@ -6,7 +6,7 @@ import argparse
 import json
 from typing import TYPE_CHECKING
 
-from core import paths, presets
+from core import presets
 from core.commands.train import preset_path
 from core.errors import UserError
 from core.quantities import parse_number, show_bytes, show_number
@@ -60,14 +60,12 @@ def look_at_pictures(settings: Settings) -> Report | None:
     """The report of the preset's pictures; None when it names none."""
     if not settings.data.folders:
         return None
-    from core.data.index import Index, index_path
     from core.data.report import make_report
+    from core.data.scanning import open_index, scan
 
-    folders = [paths.resolve(folder) for folder in settings.data.folders]
-    cache = paths.resolve(settings.hardware.cache_folder) if settings.hardware.cache_folder else paths.cache_folder()
-    with Index(index_path([str(folder) for folder in folders], cache)) as index:
-        index.scan(folders)
-        return make_report(list(index.pictures()), index.broken(), settings)
+    with open_index(settings) as index:
+        scan(settings, index)
+        return make_report(index, settings)
 
 
 def lines(found: Estimate, settings: Settings, card: float | None) -> list[str]:

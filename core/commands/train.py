@@ -8,23 +8,12 @@ import sys
 from pathlib import Path
 
 from core import checks, presets, runs
+from core.effects import effects
 from core.errors import UserError
 from core.launch import MEETING_PLACE, launch_lines
 from core.paths import resolve
 from core.runs import Run
 from core.terminal import run_worker
-
-#: Options, and whole tables, that decide which weights there are.
-_FIXED = ("model.base", "model.family", "training.method", "training.block_rates", "lora", "loha", "lokr", "part")
-#: When some take effect, where that is not the next step.
-_LATER = {
-    "training.optimizer": "whose memory of past gradients begins anew",
-    "training.batch_size": "with another order of the pictures from here on",
-    "training.accumulation": "counted from here on",
-    "hardware.processes": "with another share of each batch from here on",
-    "output.name": "in the names of files from now on",
-    "output.folder": "for new runs only; this one stays where it is",
-}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -63,23 +52,10 @@ def _to_resume(name: str, changes: list[str]) -> Run:
         settings = presets.build({**presets.flat(settings), **presets.parse_changes(changes)}, "--set")
     checks.require_startable(settings)
     if changes:
-        for line in effects(presets.flat(found.settings()), presets.flat(settings)):
-            print(line, file=sys.stderr)
+        lines = effects(presets.flat(found.settings()), presets.flat(settings))
+        print("\n".join(lines) or "Nothing changes: the run has these settings already.", file=sys.stderr)
         presets.freeze(found.settings_path, runs.freeze_paths(settings))
     return found
-
-
-def effects(old: dict[str, object], new: dict[str, object]) -> list[str]:
-    """What each changed setting does to a run that goes on: a line for each."""
-    lines = []
-    for key in new:
-        if old.get(key) == new[key]:
-            continue
-        change = f"{key}: {old.get(key)} -> {new[key]}"
-        if key in _FIXED or key.split(".")[0] in _FIXED:
-            raise UserError(f"{change} cannot change within a run: its weights would not fit. Start a new run instead.")
-        lines.append(f"{change}, {_LATER.get(key, 'from the next step on')}")
-    return lines or ["Nothing changes: the run has these settings already."]
 
 
 def run(options: argparse.Namespace) -> int:

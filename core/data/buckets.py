@@ -1,4 +1,4 @@
-"""Aspect-ratio buckets: which sizes there are, how a picture is resized and cropped into one (kohya)."""
+"""Aspect-ratio buckets: how a picture is resized and cropped into one, and kohya's choice of one for each picture."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from core.data.least_crop import Pictures, candidates, least_crop, unique_sizes
 from core.errors import UserError
+from core.settings import Settings
 from core.settings.data import DataSettings
 
 Size = tuple[int, int]
@@ -19,6 +21,9 @@ VAE_FACTOR = 8
 
 #: Pictures compared with all buckets at once: keeps the table of differences in the processor's cache.
 _CHUNK = 16_384
+
+#: Pictures whose crops are worked out at once by Fits.chunks(): some 100 MB.
+_ROWS = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,30 +45,70 @@ class Fit:
 
 @dataclass(frozen=True, slots=True)
 class Fits:
-    """The fits of N pictures as arrays; fits[i] is the Fit of one.
+    """The fits of N pictures; fits[i] is the Fit of one.
+
+    Only the bucket's number is kept for each, 4 bytes a picture; all else follows from it and is worked out when asked
+    for. For millions of pictures ask by chunks().
 
     Attributes:
         buckets: The buckets, sorted; some may be empty.
         bucket: int32 (N,), number of each picture's bucket.
-        resized: int64 (N, 2), width and height after resizing.
-        crop: int64 (N, 4), left, top, right, bottom in the resized picture.
-        ar_error: float64 (N,).
+        sizes: Integers (N, 2), width and height of each picture as shown; referred to, not copied.
+        kept: (area, step) of the no-upscale rule, None where pictures are always scaled to their bucket.
+        top: Whether the top of a picture that is too high is kept, instead of its middle.
     """
 
     buckets: list[Size]
     bucket: NDArray[np.int32]
-    resized: NDArray[np.int64]
-    crop: NDArray[np.int64]
-    ar_error: NDArray[np.float64]
+    sizes: NDArray[np.integer]
+    kept: tuple[int, int] | None = None
+    top: bool = False
 
     def __len__(self) -> int:
         return len(self.bucket)
 
+    def part(self, rows: slice | NDArray[np.integer]) -> Fits:
+        """The fits of some of the pictures."""
+        return Fits(self.buckets, self.bucket[rows], self.sizes[rows], self.kept, self.top)
+
+    def chunks(self) -> Iterator[tuple[slice, Fits]]:
+        """(rows, their fits), a million pictures at a time."""
+        for start in range(0, len(self), _ROWS):
+            rows = slice(start, min(start + _ROWS, len(self)))
+            yield rows, self.part(rows)
+
+    @property
+    def chosen(self) -> NDArray[np.int64]:
+        """int64 (N, 2), width and height of each picture's bucket."""
+        return np.asarray(np.array(self.buckets, dtype=np.int64).reshape(-1, 2)[self.bucket])
+
+    @property
+    def resized(self) -> NDArray[np.int64]:
+        """int64 (N, 2), width and height of each picture after resizing; never smaller than its bucket."""
+        pictures, chosen = np.asarray(self.sizes, dtype=np.int64), self.chosen
+        covering = _cover(pictures, chosen)
+        if self.kept is None:
+            return covering
+        own, resized = _keep_size(pictures, *self.kept)
+        return np.where((own == chosen).all(axis=1)[:, None], resized, covering)
+
+    @property
+    def crop(self) -> NDArray[np.int64]:
+        """int64 (N, 4), left, top, right, bottom of each bucket in its resized picture."""
+        chosen = self.chosen
+        corner = (self.resized - chosen) // 2
+        if self.top:
+            corner[:, 1] = 0
+        return np.concatenate([corner, corner + chosen], axis=1)
+
+    @property
+    def ar_error(self) -> NDArray[np.float64]:
+        """float64 (N,), |bucket's width/height - picture's width/height|."""
+        chosen = self.chosen
+        return np.asarray(np.abs(chosen[:, 0] / chosen[:, 1] - self.sizes[:, 0] / self.sizes[:, 1]))
+
     def __getitem__(self, index: int) -> Fit:
-        left, top, right, bottom = self.crop[index].tolist()
-        width, height = self.resized[index].tolist()
-        bucket = self.buckets[int(self.bucket[index])]
-        return Fit(bucket, (width, height), (left, top, right, bottom), float(self.ar_error[index]))
+        return next(iter(self.part(np.array([index]))))
 
     def __iter__(self) -> Iterator[Fit]:
         lists = (array.tolist() for array in (self.bucket, self.resized, self.crop, self.ar_error))
@@ -72,8 +117,52 @@ class Fits:
 
     def cropped_share(self) -> NDArray[np.float64]:
         """float64 (N,): the share of each resized picture's pixels that is cut off, 0 to 1."""
-        kept = (self.crop[:, 2] - self.crop[:, 0]) * (self.crop[:, 3] - self.crop[:, 1])
-        return np.asarray(1.0 - kept / self.resized.prod(axis=1), dtype=np.float64)
+        chosen, resized = self.chosen, self.resized
+        return np.asarray(1.0 - chosen[:, 0] * chosen[:, 1] / (resized[:, 0] * resized[:, 1]), dtype=np.float64)
+
+    def enlarged(self) -> NDArray[np.bool_]:
+        """bool (N,): the pictures that are scaled up."""
+        return np.asarray((self.resized > self.sizes).any(axis=1))
+
+
+def plan_fits(pictures: Pictures, settings: Settings, rates: NDArray[np.floating] | None = None) -> Fits:
+    """The fits of a whole dataset by the plan that data.buckets names.
+
+    Args:
+        pictures: Columns of the index, or anything else with their `sizes` and `signature`.
+        rates: (N,) how often an epoch uses each picture, 0 for those that are not trained on; None: all once.
+
+    Raises:
+        UserError: when the settings leave no bucket.
+        ValueError: when a size is not positive.
+    """
+    data = settings.data
+    if data.buckets == "kohya":
+        return fit_many(pictures.sizes, data)
+    sizes = _checked(pictures.sizes)
+    step, low, high = data.bucket_step, *_limits(data.min_side, data.max_side, data.bucket_step)
+    choices = candidates(buckets_of(data), data.resolution**2, step, low, high)
+    kept = _kept(data)
+    own = None if kept is None else np.empty((len(sizes), 2), dtype=np.int32)
+    if own is not None and kept is not None:
+        for start in range(0, len(sizes), _ROWS):
+            part = np.asarray(sizes[start : start + _ROWS], dtype=np.int64)
+            own[start : start + _ROWS] = _keep_size(part, *kept)[0]
+    batch = settings.training.batch_size * settings.hardware.processes
+    whole = batch if data.short_batches == "avoid" else 1
+    buckets, bucket = least_crop(pictures, choices, whole, rates, own)
+    return Fits(buckets, bucket, sizes, kept, data.crop_focus == "top")
+
+
+def _kept(data: DataSettings) -> tuple[int, int] | None:
+    return None if data.upscale else (data.resolution**2, data.bucket_step)
+
+
+def _checked(sizes: NDArray[np.integer]) -> NDArray[np.integer]:
+    pictures = np.asarray(sizes).reshape(-1, 2)
+    if len(pictures) and pictures.min() <= 0:
+        raise ValueError("pictures have positive sizes")
+    return pictures
 
 
 def make_buckets(resolution: int | Size, min_side: int, max_side: int, step: int) -> list[Size]:
@@ -85,8 +174,7 @@ def make_buckets(resolution: int | Size, min_side: int, max_side: int, step: int
     """
     _check(resolution, min_side, max_side, step)
     area = resolution**2 if isinstance(resolution, int) else resolution[0] * resolution[1]
-    low = max(step, min_side - min_side % step)
-    high = max_side + -max_side % step
+    low, high = _limits(min_side, max_side, step)
     square = math.isqrt(area) // step * step
     found = {(square, square)}
     for width in range(low, high + 1, step):
@@ -94,6 +182,11 @@ def make_buckets(resolution: int | Size, min_side: int, max_side: int, step: int
         if height >= low:
             found |= {(width, height), (height, width)}
     return sorted(found)
+
+
+def _limits(min_side: int, max_side: int, step: int) -> tuple[int, int]:
+    """The shortest and the longest side that a bucket may have, as multiples of the step."""
+    return max(step, min_side - min_side % step), max_side + -max_side % step
 
 
 def _check(resolution: int | Size, min_side: int, max_side: int, step: int) -> None:
@@ -143,27 +236,19 @@ def fit_many(sizes: NDArray[np.integer], data: DataSettings, buckets: Sequence[S
         UserError: when the settings leave no bucket.
         ValueError: when a size is not positive.
     """
-    pictures = np.asarray(sizes, dtype=np.int64).reshape(-1, 2)
-    if len(pictures) and pictures.min() <= 0:
-        raise ValueError("pictures have positive sizes")
+    pictures = _checked(sizes)
     choices = list(buckets) if buckets is not None else buckets_of(data)
-    if data.upscale:
-        table = np.array(choices, dtype=np.int64).reshape(-1, 2)
-        number = _nearest(pictures, table)
-        chosen = table[number]
-        resized = _cover(pictures, chosen)
+    kept = _kept(data)
+    if kept is None:
+        number = _nearest(pictures, np.array(choices, dtype=np.int64).reshape(-1, 2)).astype(np.int32)
     else:
         _check(data.resolution, data.min_side, data.max_side, data.bucket_step)
-        chosen, resized = _keep_size(pictures, data.resolution**2, data.bucket_step)
-        table, number = np.unique(chosen, axis=0, return_inverse=True)
-        choices = [(int(width), int(height)) for width, height in table]
-    corner = (resized - chosen) // 2
-    crop = np.concatenate([corner, corner + chosen], axis=1)
-    error = np.abs(chosen[:, 0] / chosen[:, 1] - pictures[:, 0] / pictures[:, 1])
-    return Fits(choices, number.reshape(-1).astype(np.int32), resized, crop, error)
+        chosen, _ = _keep_size(pictures.astype(np.int64), *kept)
+        choices, number = unique_sizes(chosen)
+    return Fits(choices, number, pictures, kept, data.crop_focus == "top")
 
 
-def _nearest(pictures: NDArray[np.int64], table: NDArray[np.int64]) -> NDArray[np.int64]:
+def _nearest(pictures: NDArray[np.integer], table: NDArray[np.int64]) -> NDArray[np.int64]:
     """Number of each picture's bucket: its exact size if there is one, else the nearest width/height."""
     if not len(table):
         raise ValueError("there is no bucket to choose from")
@@ -175,7 +260,7 @@ def _nearest(pictures: NDArray[np.int64], table: NDArray[np.int64]) -> NDArray[n
         number[start : start + _CHUNK] = np.abs(ratios[None, :] - wanted[:, None]).argmin(axis=1)
     codes = (table[:, 0] << 32) | table[:, 1]
     order = np.argsort(codes)
-    code = (pictures[:, 0] << 32) | pictures[:, 1]
+    code = (pictures[:, 0].astype(np.int64) << 32) | pictures[:, 1]
     place = order[np.searchsorted(codes, code, sorter=order).clip(max=len(codes) - 1)]
     return np.where(codes[place] == code, place, number)
 

@@ -1,79 +1,133 @@
-"""The dataset: every usable picture with its captions and its fit into a bucket, and the split."""
+"""The dataset of a training: its plan, and what is text (paths, captions), fetched from the index when asked for."""
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
-from core.data.buckets import Fit, Size, fit_many
-from core.data.captions import Captions
-from core.data.index import Index, Progress
-from core.data.split import Split, split
-from core.errors import UserError
+from core.data.buckets import Fit, Size
+from core.data.caption_files import Captions
+from core.data.decode import Decoded, decode
+from core.data.index import Index
+from core.data.plan import Plan
 from core.settings import Settings
+from core.settings.data import DataSettings
+from core.settings.folder_rules import FolderRules
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One picture of the dataset.
+    """One picture with all that training knows of it.
 
     Attributes:
+        captions: What stands in its caption files.
+        data: The settings page with what its folder's rule changes.
         size: (width, height) of the picture as it is, before any resizing.
-        bucket: Its bucket's number in Dataset.buckets.
     """
 
+    row: int
     path: str
     content_hash: str
     captions: Captions
+    data: DataSettings
     size: Size
     fit: Fit
-    bucket: int
 
 
-@dataclass(frozen=True, slots=True)
 class Dataset:
-    """What training needs to know of the pictures: `split` has positions in `items`, which go by path."""
+    """A plan with its index. Any thread may ask: each opens the index for itself, and all share the plan's memory."""
 
-    items: list[Item]
-    buckets: list[Size]
-    split: Split
+    def __init__(self, plan: Plan, index: Path, settings: Settings, rules: Sequence[FolderRules]) -> None:
+        """
+        Args:
+            index: The index file that the plan was made of.
+            rules: As of_directories() gives them; the plan's `rule` counts in them.
+        """
+        self.plan = plan
+        self.rules = list(rules)
+        self._index = index
+        self.settings = settings
+        self._pages = [_with_rule(settings.data, rule) for rule in rules]
+        self._own = threading.local()
+
+    def _reader(self) -> Index:
+        """This thread's connection to the index."""
+        reader = getattr(self._own, "index", None)
+        if reader is None:
+            reader = self._own.index = Index(self._index)
+        return reader
+
+    def __len__(self) -> int:
+        return len(self.plan)
+
+    def paths(self, rows: NDArray[np.integer]) -> list[str]:
+        """The path of each row; "" for one that has left the index meanwhile."""
+        found = {picture.id: picture.path for picture in self._reader().by_ids(self.plan.ids[rows].tolist())}
+        return [found.get(number, "") for number in self.plan.ids[rows].tolist()]
+
+    def captions(self, rows: NDArray[np.integer]) -> list[Captions]:
+        """What stands in the caption files of each row now: one that was edited meanwhile is read again."""
+        return self._reader().present_captions(self.plan.ids[rows].tolist())
+
+    def page(self, row: int) -> DataSettings:
+        """The settings page of a picture: its folder's rule is in it already."""
+        return self._pages[int(self.plan.rule[row])]
+
+    def rule(self, row: int) -> FolderRules:
+        """The rule of a picture's folder."""
+        return self.rules[int(self.plan.rule[row])]
+
+    def mirrored(self) -> NDArray[np.bool_]:
+        """(N,): which pictures are also kept mirrored."""
+        return np.array([page.flip for page in self._pages], dtype=bool)[self.plan.rule]
+
+    def sides(self, row: int) -> tuple[bool, ...]:
+        """Whether a picture's latent is kept as it is and mirrored: (False,) or (False, True)."""
+        return (False, True) if self.page(row).flip else (False,)
+
+    def pixel_rule(self, row: int) -> int:
+        """A number for what decides a picture's pixels besides its content and crop: the ground under transparency."""
+        return int(self.pixel_rules(np.array([row]))[0])
+
+    def pixel_rules(self, rows: NDArray[np.integer]) -> NDArray[np.int64]:
+        """pixel_rule() of many rows."""
+        ground = ("white", "black", "grey", "ignore").index(self.settings.data.transparency)
+        return np.where(self.plan.alpha[rows], ground, 0).astype(np.int64)
+
+    def decode(self, row: int, path: str, fit: Fit | None = None) -> Decoded:
+        """The pixels and mask of a picture, cut to its bucket (or to another fit)."""
+        return decode(path, fit or self.plan.fit(row), self.settings.data.transparency, self.rule(row).mask)
+
+    def items(self, rows: NDArray[np.integer]) -> list[Item]:
+        """Some pictures, whole; for few of them."""
+        plan = self.plan
+        found = zip(rows.tolist(), self.paths(rows), self.captions(rows), strict=True)
+        return [
+            Item(
+                row,
+                path,
+                plan.content_hash(row),
+                captions,
+                self.page(row),
+                (int(plan.sizes[row, 0]), int(plan.sizes[row, 1])),
+                plan.fit(row),
+            )
+            for row, path, captions in found
+        ]
 
 
-def build_dataset(settings: Settings, index: Index, progress: Progress | None = None) -> Dataset:
-    """The dataset of a scanned index; missing content hashes are read first (`progress` counts these).
-
-    Raises UserError when no usable picture is left. Where there is one, there is always something to train
-    on: split() holds out at most half.
-    """
-    index.hash_missing(progress)
-    pictures = list(index.pictures())
-    if not pictures:
-        raise UserError(_nothing_left(index, settings))
-    sizes = np.array([(picture.width, picture.height) for picture in pictures], dtype=np.int64)
-    fits = fit_many(sizes, settings.data)
-    items = [
-        Item(
-            picture.path,
-            picture.content_hash,
-            Captions(picture.tags, picture.natural, picture.caption_problem),
-            (picture.width, picture.height),
-            fit,
-            bucket,
-        )
-        for picture, fit, bucket in zip(pictures, fits, fits.bucket.tolist(), strict=True)
-    ]
-    parts = split([item.content_hash for item in items], settings.validation)
-    return Dataset(items, fits.buckets, parts)
-
-
-def _nothing_left(index: Index, settings: Settings) -> str:
-    """The sentence for a dataset without a usable picture, with the first reason as an example."""
-    where = ", ".join(settings.data.folders) or "the picture folders"
-    broken = index.broken()
-    if not broken:
-        return f"There is no picture in {where}. Check data.folders and scan them again."
-    return (
-        f"None of the {len(broken)} pictures in {where} can be used, for instance {broken[0].path}: "
-        f"{broken[0].reason}. Repair or replace the files."
-    )
+def _with_rule(page: DataSettings, rule: FolderRules) -> DataSettings:
+    """The page with what a folder's rule says otherwise."""
+    changes: dict[str, object] = {}
+    if rule.trigger:
+        changes["trigger"] = rule.trigger
+    if rule.captions != "page":
+        changes["captions"] = rule.captions
+    if rule.flip != "page":
+        changes["flip"] = rule.flip == "yes"
+    return page.model_copy(update=changes)

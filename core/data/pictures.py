@@ -2,39 +2,33 @@
 
 from __future__ import annotations
 
-import codecs
+import io
 import math
 from pathlib import Path
-from typing import cast
+from typing import BinaryIO, Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
+from core.data import formats
 from core.data.buckets import Fit
+from core.data.headers import has_alpha
+from core.data.reasons import MAX_PIXELS as MAX_PIXELS
+from core.data.reasons import MISSING as MISSING
+from core.data.reasons import UNREADABLE as UNREADABLE
+from core.data.reasons import PictureError as PictureError
+from core.data.reasons import head_of, reason_of, too_large
+from core.data.reasons import may_pass as may_pass
+from core.data.source import read_bytes
 
-#: Pictures above this are taken for decompression bombs: 1.5 GB as RGB.
-MAX_PIXELS = 500_000_000
+#: What is put behind transparent pixels: a colour, or nothing ("ignore": the colours that the file has there).
+Transparency = Literal["white", "black", "grey", "ignore"]
 
-UNREADABLE = "the file cannot be read"
-MISSING = "the file is missing"
-
-#: What each signature in a file's first bytes is called in a reason.
-_OTHER_FILES = {
-    b"%PDF": "a PDF document",
-    b"PK\x03\x04": "a ZIP archive",
-    b"<htm": "a web page",
-    b"<!DO": "a web page",
-    b"<svg": "an SVG drawing",
-    b"<?xm": "an XML file",
-}
+_BEHIND = {"white": "#ffffff", "black": "#000000", "grey": "#808080"}
 
 
-class PictureError(Exception):
-    """A file that cannot be used as a picture; its text is the reason, short, without the path."""
-
-
-def open_picture(path: Path) -> Image.Image:
+def open_picture(source: Path | BinaryIO) -> Image.Image:
     """Open a picture without decoding it; the caller closes it. PictureError says what is wrong with it.
 
     Switches off Pillow's own limit on sizes (a setting of the whole process): it is below what cameras and
@@ -42,63 +36,31 @@ def open_picture(path: Path) -> Image.Image:
     """
     Image.MAX_IMAGE_PIXELS = None
     try:
-        image = Image.open(path)
+        image = _open(source)
     except Exception as error:  # whatever a decoder stumbles over is the file's fault
-        raise PictureError(reason_of(error, path)) from error
+        raise PictureError(reason_of(error, _head(source))) from error
     if image.width * image.height > MAX_PIXELS:
         image.close()
         raise PictureError(too_large(image.width, image.height))
     return image
 
 
-def too_large(width: int, height: int) -> str:
-    """The reason for a picture above MAX_PIXELS."""
-    return f"too large: {width} x {height} pixels; the limit is {MAX_PIXELS // 1_000_000} million"
-
-
-def may_pass(reason: str) -> bool:
-    """True for a reason that lies in the disk or the permissions and may be gone without a new file."""
-    return reason.startswith((UNREADABLE, MISSING))
-
-
-def reason_of(error: Exception, path: Path) -> str:
-    """The short reason for what a decoder raised."""
-    if isinstance(error, PictureError):
-        return str(error)
-    if isinstance(error, FileNotFoundError):
-        return MISSING
-    if isinstance(error, OSError) and error.errno is not None:
-        return f"{UNREADABLE} ({error.strerror})"
-    if isinstance(error, UnidentifiedImageError):
-        return _what_else(path)
-    if isinstance(error, MemoryError):
-        return "too large for the memory of this machine"
-    text = str(error)
-    if "truncated" in text or isinstance(error, EOFError):
-        return "the file is cut short"
-    return f"the file is damaged ({text or type(error).__name__})"
-
-
-def _what_else(path: Path) -> str:
-    """The reason for a file that no decoder knows."""
-    with path.open("rb") as file:
-        head = file.read(256)
-    if not head:
-        return "the file is empty"
-    if not any(head):
-        return "the file holds only zeros; the disk or the copying may have failed"
-    for signature, name in _OTHER_FILES.items():
-        if head.startswith(signature):
-            return f"not a picture but {name}"
-    return "not a picture but a text file" if _is_text(head) else "not a picture, or its beginning is damaged"
-
-
-def _is_text(head: bytes) -> bool:
+def _open(source: Path | BinaryIO) -> Image.Image:
     try:
-        text = codecs.getincrementaldecoder("utf-8")().decode(head)  # takes a letter cut off at the end
-    except UnicodeDecodeError:
-        return False
-    return bool(text) and all(letter.isprintable() or letter.isspace() for letter in text)
+        return Image.open(source, formats=formats.OF_PILLOW)
+    except UnidentifiedImageError:
+        return Image.open(source, formats=formats.others())
+
+
+def _head(source: Path | BinaryIO) -> bytes:
+    """The first bytes of a file that no decoder knows."""
+    if not isinstance(source, Path):
+        return head_of(source)
+    try:
+        with source.open("rb") as file:
+            return head_of(file)
+    except OSError:
+        return b""
 
 
 def oriented_size(image: Image.Image) -> tuple[int, int]:
@@ -110,21 +72,45 @@ def oriented_size(image: Image.Image) -> tuple[int, int]:
     return (image.height, image.width) if turned else (image.width, image.height)
 
 
-def load(path: Path) -> Image.Image:
+def load(path: Path, transparency: Transparency = "white") -> Image.Image:
     """Decode a picture to upright RGB, 8 bits; of several frames the first.
 
-    EXIF orientation is applied, transparency is laid over white, 16 bits are scaled down to 8. Colour
+    EXIF orientation is applied, transparency is laid over a colour, 16 bits are scaled down to 8. Colour
     profiles are not applied, as in kohya's scripts. PictureError says what is wrong with the file.
     """
-    with open_picture(path) as image:
+    try:
+        data = read_bytes(str(path))
+    except (OSError, ValueError) as error:
+        raise PictureError(reason_of(error)) from error
+    return load_bytes(data, transparency)
+
+
+def load_bytes(data: bytes, transparency: Transparency = "white") -> Image.Image:
+    """The same from the bytes of a file, for those who need them for more than the picture."""
+    with open_picture(io.BytesIO(data)) as image:
         try:
             image.load()
-            return _to_rgb(ImageOps.exif_transpose(image))
+            return _to_rgb(ImageOps.exif_transpose(image), transparency)
         except Exception as error:  # whatever a decoder stumbles over is the file's fault
-            raise PictureError(reason_of(error, path)) from error
+            raise PictureError(reason_of(error, data)) from error
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
+def load_small(data: bytes, side: int) -> Image.Image:
+    """A small upright RGB picture of the same content, at least `side` pixels along its shorter side where it has them.
+
+    A JPEG file is decoded to a half, a quarter or an eighth of its size at once, which saves most of the work.
+    """
+    with open_picture(io.BytesIO(data)) as image:
+        try:
+            if image.format == "JPEG":
+                image.draft("RGB", (side, side))
+            image.load()
+            return _to_rgb(ImageOps.exif_transpose(image), "white")
+        except Exception as error:  # whatever a decoder stumbles over is the file's fault
+            raise PictureError(reason_of(error, data)) from error
+
+
+def _to_rgb(image: Image.Image, transparency: Transparency) -> Image.Image:
     if image.mode == "RGB" and "transparency" not in image.info:
         return image
     if image.mode == "F" or image.mode.startswith("I"):
@@ -132,10 +118,13 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode == "LAB":
         profiles = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
         return cast(Image.Image, ImageCms.profileToProfile(image, *profiles, outputMode="RGB"))
-    if image.mode in ("RGBA", "RGBa", "LA", "La", "PA") or "transparency" in image.info:
+    if transparency != "ignore" and has_alpha(image):
         straight = image.convert("LA") if image.mode == "La" else image
         pixels = straight.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", pixels.size, "white"), pixels).convert("RGB")
+        behind = Image.new("RGBA", pixels.size, _BEHIND[transparency])
+        return Image.alpha_composite(behind, pixels).convert("RGB")
+    if image.mode in ("La", "RGBa"):
+        image = image.convert("LA" if image.mode == "La" else "RGBA")
     return image.convert("RGB")
 
 

@@ -2,124 +2,294 @@
 
 from __future__ import annotations
 
-import heapq
-from collections import Counter
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from core.data.buckets import Fits, fit_many
-from core.data.captions import split_tags
-from core.data.index import Picture
+from core.data import duplicates, rules
+from core.data.assignment import Assignment, assign, batch_of
+from core.data.columns import CAPTION_PROBLEM, HAS_NATURAL, HAS_TAGS, PHASH_KNOWN, Columns
+from core.data.index import Index
 from core.data.order import batches_in
-from core.data.split import split
 from core.settings import Settings
 
-#: How many of the most cropped pictures and of the tags are named.
+Progress = Callable[[int, int], None]
+
+#: How many of the most cropped pictures, the longest captions, the largest groups of duplicates and the tags are named.
 _WORST = 10
 _TOP_TAGS = 100
+
+#: How many odd captions are named one by one.
+_MOST_PROBLEMS = 1_000
+
+#: Tells that captions were not counted; count_tokens() of core.data.learning does it.
+NOT_COUNTED = "not counted yet"
 
 
 @dataclass(slots=True)
 class Report:
-    """What the dataset page and `main.py index --json` show.
+    """What the dataset page and `main.py index --json` show. Shares are of one; paths are whole.
 
     Attributes:
         images: Usable pictures.
         captioned: Usable pictures with a caption of either kind.
         broken: {"path", "reason"} of the files that cannot be used.
-        buckets: {"width", "height", "count"} of the buckets that are not empty, sorted.
+        plan: How buckets are chosen: data.buckets.
+        buckets: {"width", "height", "count", "uses"} of the buckets that are not empty, sorted; uses are those of an
+            epoch.
         mean_ar_error: Mean of |bucket's width/height - picture's|, kohya's "mean ar error".
+        uses_per_epoch, batches_per_epoch, short_batches: Pictures that an epoch shows, repeats counted; its global
+            micro-batches; how many of them are not full.
         steps_per_epoch: Changes of the weights in an epoch of the training part.
-        cropped_share: Mean share of a picture's pixels that is cut off, 0 to 1.
+        cropped_share: Mean share of a picture's pixels that is cut off.
+        cropped: Pictures that lose more than a hundredth.
         most_cropped: {"path", "share"} of the pictures that lose most, worst first.
         upscaled: Pictures that are enlarged.
-        caption_problems: {"path", "problem"}.
+        caption_problems: {"path", "problem"}, at most a thousand; caption_problem_count counts all.
         without_caption: Usable pictures without any caption.
+        truncated: Captioned pictures whose longest caption has more tokens than token_limit, as far as they were
+            counted; uncounted is how many were not, and tokens says so in words.
+        longest: {"path", "tokens"} of the longest captions that are cut.
+        duplicates: Pictures too many, byte for byte; near_duplicates: those that only look alike, as far as pictures
+            were looked at: unseen is how many were not.
+        duplicate_groups: {"paths"} of the largest groups, ten paths each at most, and their "count".
         tags: The most frequent tags and in how many pictures they stand, most frequent first.
         validation, train: Pictures held out and trained on.
+        folders: {"path", "role", "pictures", "train", "validation", "uses"} of each rule of data.folder_rules; path ""
+            is the rest.
+        dropped: {"what", "count"} of all that has no part in the training, and why; empty when nothing is dropped.
     """
 
     images: int
     captioned: int
     broken: list[dict[str, str]]
+    plan: str
     buckets: list[dict[str, int]]
     mean_ar_error: float
+    uses_per_epoch: int
+    batches_per_epoch: int
+    short_batches: int
     steps_per_epoch: int
     cropped_share: float
+    cropped: int
     most_cropped: list[dict[str, Any]]
     upscaled: int
     caption_problems: list[dict[str, str]]
+    caption_problem_count: int
     without_caption: int
+    token_limit: int
+    tokens: str
+    truncated: int
+    uncounted: int
+    longest: list[dict[str, Any]]
+    duplicates: int
+    near_duplicates: int
+    unseen: int
+    duplicate_groups: list[dict[str, Any]]
     tags: dict[str, int]
     validation: int
     train: int
+    folders: list[dict[str, Any]]
+    dropped: list[dict[str, Any]]
 
     def to_json(self) -> dict[str, Any]:
         """The report as json.dumps() takes it, with the keys of the attributes."""
         return asdict(self)
 
 
-def make_report(pictures: Iterable[Picture], broken: Iterable[Picture], settings: Settings) -> Report:
-    """Work out the report of the usable pictures and the broken ones; reads no file.
+def make_report(index: Index, settings: Settings, progress: Progress | None = None) -> Report:
+    """Work out the report of a scanned index; reads no picture, and never holds all of them as objects.
 
-    While content hashes are missing the split is estimated: its size is right, but which pictures it holds
-    out, and so the number of short batches, may differ a little.
+    Args:
+        progress: Called with (done, total) between the parts of the work; may raise to stop.
+
+    Raises:
+        UserError: the settings leave no bucket, or a rule or a signature is wrong.
     """
-    pictures = list(pictures)
-    sizes = np.array([(picture.width, picture.height) for picture in pictures], dtype=np.int64).reshape(-1, 2)
-    fits = fit_many(sizes, settings.data)
-    cropped = fits.cropped_share()
-    captioned = sum(bool(picture.tags or picture.natural) for picture in pictures)
-    hashes = [picture.content_hash for picture in pictures]
-    if not all(hashes):
-        hashes = [picture.path for picture in pictures]
-    parts = split(hashes, settings.validation)
-    worst = heapq.nlargest(_WORST, np.flatnonzero(cropped > 0).tolist(), key=lambda place: cropped[place])
-    problems = [p for p in pictures if p.caption_problem]
+    columns = index.columns()
+    given = assign(columns, settings)
+    _tell(progress, 1)
+    crops = _crops(columns, given)
+    _tell(progress, 2)
+    broken = index.broken()
+    values = {
+        **_bucket_values(given, settings),
+        **_caption_values(index, columns, settings),
+        **_duplicate_values(index, columns, given),
+    }
+    _tell(progress, 3)
     return Report(
-        images=len(pictures),
-        captioned=captioned,
+        images=len(columns),
         broken=[{"path": picture.path, "reason": picture.reason} for picture in broken],
-        buckets=_counts(fits),
-        mean_ar_error=_mean(fits.ar_error),
-        steps_per_epoch=steps_per_epoch(fits.bucket[parts.train], settings),
-        cropped_share=_mean(cropped),
-        most_cropped=[{"path": pictures[place].path, "share": float(cropped[place])} for place in worst],
-        upscaled=int((fits.resized > sizes).any(axis=1).sum()),
-        caption_problems=[{"path": p.path, "problem": p.caption_problem} for p in problems],
-        without_caption=len(pictures) - captioned,
-        tags=count_tags(picture.tags for picture in pictures),
-        validation=len(parts.validation),
-        train=len(parts.train),
+        plan=settings.data.buckets,
+        mean_ar_error=crops.ar_error,
+        cropped_share=crops.share,
+        cropped=crops.cropped,
+        most_cropped=_named(index, columns, crops.worst, "share", crops.worst_shares.tolist()),
+        upscaled=crops.enlarged,
+        tags=index.tag_counts(_TOP_TAGS),
+        validation=len(given.parts.validation),
+        train=len(given.parts.train),
+        folders=_folders(given),
+        dropped=_dropped(columns, given, settings, len(broken)),
+        **values,
     )
 
 
-def steps_per_epoch(buckets: NDArray[np.int32], settings: Settings) -> int:
-    """Changes of the weights in an epoch over pictures of these bucket numbers; 0 without pictures."""
-    if not len(buckets):
-        return 0
-    batch = settings.training.batch_size * settings.hardware.processes
-    return -(-batches_in(np.bincount(buckets), batch) // settings.training.accumulation)
+def _tell(progress: Progress | None, done: int) -> None:
+    if progress is not None:
+        progress(done, 3)
 
 
-def count_tags(texts: Iterable[str], top: int = _TOP_TAGS) -> dict[str, int]:
-    """The `top` most frequent tags: in how many of the texts each stands, equals in order of the alphabet."""
-    counter: Counter[str] = Counter()
-    for text in texts:
-        counter.update({tag for line in text.splitlines() for tag in split_tags(line)})
-    best = heapq.nsmallest(top, counter.items(), key=lambda item: (-item[1], item[0]))
-    return dict(best)
+@dataclass(slots=True)
+class _Crops:
+    """Means and counts over the pictures that are not left out."""
+
+    pictures: int = 0
+    ar_error: float = 0.0
+    share: float = 0.0
+    cropped: int = 0
+    enlarged: int = 0
+    worst: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, dtype=np.int64))
+    worst_shares: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
 
 
-def _counts(fits: Fits) -> list[dict[str, int]]:
-    counts = np.bincount(fits.bucket, minlength=len(fits.buckets)).tolist()
-    pairs = zip(fits.buckets, counts, strict=True)
-    return [{"width": width, "height": height, "count": count} for (width, height), count in pairs if count]
+def _crops(columns: Columns, given: Assignment) -> _Crops:
+    """Look at the pictures a million at a time."""
+    found = _Crops()
+    for rows, fits in given.fits.chunks():
+        used = np.flatnonzero(given.roles[rows] != rules.LEFT_OUT)
+        part = fits if len(used) == len(fits) else fits.part(used)
+        chosen, resized = part.chosen, part.resized
+        share = 1.0 - chosen[:, 0] * chosen[:, 1] / (resized[:, 0] * resized[:, 1])
+        found.pictures += len(used)
+        found.ar_error += float(part.ar_error.sum())
+        found.share += float(share.sum())
+        found.cropped += int((share > 0.01).sum())
+        found.enlarged += int((resized > part.sizes).any(axis=1).sum())
+        places = np.concatenate([found.worst, rows.start + used])
+        shares = np.concatenate([found.worst_shares, share])
+        best = np.argsort(-shares, kind="stable")[:_WORST] if len(shares) < 1000 else _highest(shares)
+        best = best[shares[best] > 0]
+        found.worst, found.worst_shares = places[best], shares[best]
+    found.ar_error /= max(1, found.pictures)
+    found.share /= max(1, found.pictures)
+    return found
 
 
-def _mean(values: NDArray[np.float64]) -> float:
-    return float(values.mean()) if len(values) else 0.0
+def _highest(values: NDArray[Any]) -> NDArray[np.int64]:
+    """Places of the _WORST highest values, highest first, equals in order of place."""
+    border = np.partition(values, -_WORST)[-_WORST]
+    places = np.flatnonzero(values >= border)
+    return np.asarray(places[np.argsort(-values[places], kind="stable")][:_WORST])
+
+
+def _bucket_values(given: Assignment, settings: Settings) -> dict[str, Any]:
+    """The buckets and what an epoch makes of them."""
+    sizes = given.fits.buckets
+    counts = np.bincount(given.fits.bucket[given.roles != rules.LEFT_OUT], minlength=len(sizes))
+    uses = given.uses.of_buckets(len(sizes))
+    batch = batch_of(settings)
+    batches = batches_in(uses, batch)
+    listed = zip(sizes, counts.tolist(), uses.tolist(), strict=True)
+    return {
+        "buckets": [
+            {"width": width, "height": height, "count": count, "uses": used}
+            for (width, height), count, used in listed
+            if count
+        ],
+        "uses_per_epoch": int(uses.sum()),
+        "batches_per_epoch": batches,
+        "short_batches": int((uses % batch > 0).sum()),
+        "steps_per_epoch": -(-batches // settings.training.accumulation),
+    }
+
+
+def _caption_values(index: Index, columns: Columns, settings: Settings) -> dict[str, Any]:
+    """Captions: there or not, odd, too long."""
+    has = (columns.flags & (HAS_TAGS | HAS_NATURAL)) > 0
+    captioned = int(has.sum())
+    limit = int(settings.data.max_tokens)
+    long = columns.tokens > limit
+    uncounted = int((has & (columns.tokens < 0)).sum())
+    longest = np.flatnonzero(long)
+    longest = longest[np.argsort(-columns.tokens[longest], kind="stable")][:_WORST]
+    odd = np.flatnonzero(columns.flags & CAPTION_PROBLEM)
+    named = sorted(index.by_ids(columns.ids[odd[:_MOST_PROBLEMS]]), key=lambda picture: picture.path)
+    return {
+        "captioned": captioned,
+        "without_caption": len(columns) - captioned,
+        "caption_problems": [{"path": one.path, "problem": one.caption_problem} for one in named],
+        "caption_problem_count": len(odd),
+        "token_limit": limit,
+        "tokens": f"{NOT_COUNTED}: {uncounted:,} of {captioned:,}" if uncounted else "counted",
+        "truncated": int(long.sum()),
+        "uncounted": uncounted,
+        "longest": _named(index, columns, longest, "tokens", columns.tokens[longest].tolist()),
+    }
+
+
+def _duplicate_values(index: Index, columns: Columns, given: Assignment) -> dict[str, Any]:
+    exact = duplicates.extra(given.exact)
+    largest = duplicates.listed(given.same, _WORST)
+    return {
+        "duplicates": exact,
+        "near_duplicates": duplicates.extra(given.same) - exact,
+        "unseen": int(((columns.flags & PHASH_KNOWN) == 0).sum()),
+        "duplicate_groups": [
+            {"count": len(rows), "paths": [one.path for one in index.by_ids(columns.ids[rows[:_WORST]])]}
+            for rows in largest
+        ],
+    }
+
+
+def _named(
+    index: Index, columns: Columns, rows: NDArray[np.int64], key: str, values: list[Any]
+) -> list[dict[str, Any]]:
+    """{"path", key} of some rows."""
+    by_id = {picture.id: picture.path for picture in index.by_ids(columns.ids[rows])}
+    pairs = zip(columns.ids[rows].tolist(), values, strict=True)
+    return [{"path": by_id[number], key: value} for number, value in pairs if number in by_id]
+
+
+def _folders(given: Assignment) -> list[dict[str, Any]]:
+    """What each rule of a folder does; nothing where there are none."""
+    if len(given.rules) == 1:
+        return []
+    count = len(given.rules)
+    pictures, train, validation = (
+        np.bincount(rule, minlength=count).tolist()
+        for rule in (given.rule, given.rule[given.parts.train], given.rule[given.parts.validation])
+    )
+    uses = np.bincount(given.uses.rule, weights=given.uses.uses, minlength=count).astype(np.int64).tolist()
+    return [
+        {
+            "path": rule.path,
+            "role": rule.role,
+            "pictures": pictures[number],
+            "train": train[number],
+            "validation": validation[number],
+            "uses": uses[number],
+        }
+        for number, rule in enumerate(given.rules)
+    ]
+
+
+def _dropped(columns: Columns, given: Assignment, settings: Settings, broken: int) -> list[dict[str, Any]]:
+    """What has no part in the training, with its reason."""
+    left_out = given.roles == rules.LEFT_OUT
+    smallest = settings.data.smallest
+    small = np.minimum(columns.sizes[:, 0], columns.sizes[:, 1]) < smallest
+    found = [
+        ("broken files", broken),
+        (f"shorter side below {smallest} px (data.smallest)", int(small.sum())),
+        ("in a folder with no repeats (data.folder_rules)", int((left_out & ~small).sum())),
+        (
+            "beyond the pictures that are to be used (data.pictures)",
+            len(columns) - int(left_out.sum()) - len(given.parts.train) - len(given.parts.validation),
+        ),
+    ]
+    return [{"what": what, "count": count} for what, count in found if count]

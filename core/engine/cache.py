@@ -2,112 +2,222 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
-from core.data.dataset import Item
-from core.data.pictures import PictureError, load, to_bucket
-from core.engine.latent_store import LatentStore, entry_key
+from core.data.dataset import Dataset
+from core.data.decode import Decoded, ahead
+from core.engine.latent_store import MASK, MEAN, MOMENTS, latent_key
 from core.engine.models import Models, autocast
+from core.engine.shards import Key, ShardStore
 from core.errors import Stopped
+
+#: Pictures whose paths are fetched from the index at once.
+_CHUNK = 1024
 
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """Progress of the caching: pictures done of all that were missing; `broken` are new ones (path, reason)."""
+    """Progress of the caching.
+
+    Attributes:
+        done, total: Pictures, of all that were missing.
+        broken: New ones that cannot be used, (path, reason).
+        learned: What decoding taught of the pictures: (id in the index, content hash, perceptual hash or None).
+        adopted: Latents that came from another trainer's cache.
+    """
 
     done: int
     total: int
     broken: tuple[tuple[str, str], ...] = ()
+    learned: tuple[tuple[int, str, int | None], ...] = ()
+    adopted: int = 0
 
 
-def encode_missing(
-    items: Sequence[Item],
-    models: Models,
-    store: LatentStore,
-    *,
-    batch: int,
-    precision: str,
-    mirror: bool,
-    stop: Callable[[], bool],
-) -> Iterator[Encoded]:
-    """Encode every item whose latent is not in the store yet, bucket by bucket; yields after each batch.
+@dataclass(frozen=True)
+class Recipe:
+    """What is encoded of each picture, and how.
 
-    A picture that cannot be decoded is reported and left out; it costs itself alone. Needs models.vae. Raises Stopped
-    when stop() says so, with all finished batches on the disk.
+    Attributes:
+        batch: Pictures that the VAE gets at once.
+        precision: "bf16" or "fp32".
+        moments: Keeps the spread of the VAE's posterior beside its mean, to sample from.
+        adopt: Gives the latent that another trainer cached: (path, row, mirrored) -> float32 (4, h, w), or None.
     """
-    missing = _missing(items, store, mirror)
-    groups: dict[tuple[int, int], list[tuple[Item, bool]]] = defaultdict(list)
-    for item, mirrored in missing:
-        groups[item.fit.bucket].append((item, mirrored))
-    done = 0
-    yield Encoded(0, len(missing))
-    with ThreadPoolExecutor(max_workers=2) as pool:
-        for group in groups.values():
-            for start in range(0, len(group), batch):
-                if stop():
-                    store.flush()
+
+    batch: int
+    precision: str
+    moments: bool = False
+    adopt: Callable[[str, int, bool], NDArray[np.float32] | None] | None = None
+
+
+@dataclass
+class _Told:
+    """What happened since the last event."""
+
+    done: int = 0
+    broken: list[tuple[str, str]] = field(default_factory=list)
+    learned: list[tuple[int, str, int | None]] = field(default_factory=list)
+    adopted: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Use:
+    """A picture whose latent is to be made."""
+
+    row: int
+    path: str
+    decoded: Decoded
+    adopted: dict[bool, NDArray[np.float32]]
+
+
+class Encoder:
+    """Fills the store with what it lacks of a dataset; a picture that cannot be decoded costs itself alone."""
+
+    def __init__(
+        self, dataset: Dataset, models: Models, store: ShardStore, recipe: Recipe, stop: Callable[[], bool]
+    ) -> None:
+        """Needs models.vae. `stop()` is asked between batches."""
+        self._dataset, self._models, self._store, self._recipe = dataset, models, store, recipe
+        self._stop = stop
+        self._told = _Told()
+
+    def work(self, rows: NDArray[np.integer], threads: int) -> Iterator[Encoded]:
+        """Encode some rows of the dataset, bucket by bucket; yields after each batch.
+
+        Raises Stopped when stop() says so, with all finished batches on their way to the disk.
+        """
+        yield Encoded(0, len(rows))
+        order = rows[np.argsort(self._dataset.plan.bucket[rows], kind="stable")]
+        pool = ThreadPoolExecutor(threads, "decode")
+        try:
+            depth = max(2 * self._recipe.batch, 2 * threads)
+            for uses in self._batches(ahead(self._jobs(order), pool, self._decode, depth)):
+                if self._stop():
                     raise Stopped
-                part = group[start : start + batch]
-                broken = _encode_batch(part, models, store, precision, pool)
-                done += len(part)
-                yield Encoded(done, len(missing), tuple(broken))
-    store.flush()
+                self._encode(uses)
+                yield self._tell(len(rows))
+            yield self._tell(len(rows))
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+            self._store.flush()
 
+    def _batches(self, decoded: Iterable[tuple[tuple[int, str], Decoded]]) -> Iterator[list[_Use]]:
+        """Pictures of one bucket, as many as the VAE gets at once; now and then an empty batch, so that a long way
+        through pictures that need nothing can be stopped."""
+        waiting: list[_Use] = []
+        for number, ((row, path), found) in enumerate(decoded, 1):
+            use = self._take(row, path, found)
+            if waiting and (self._bucket(waiting[0].row) != self._bucket(row) or len(waiting) >= self._recipe.batch):
+                yield waiting
+                waiting = []
+            if use is not None:
+                waiting.append(use)
+            elif number % 256 == 0:
+                yield []
+        if waiting:
+            yield waiting
 
-def _missing(items: Sequence[Item], store: LatentStore, mirror: bool) -> list[tuple[Item, bool]]:
-    """(item, mirrored) of what the store lacks; exact duplicates once."""
-    wanted: dict[str, tuple[Item, bool]] = {}
-    for item in items:
-        for mirrored in (False, True) if mirror else (False,):
-            wanted.setdefault(entry_key(item.content_hash, item.fit, mirrored), (item, mirrored))
-    return [pair for key, pair in wanted.items() if key not in store]
+    def _tell(self, total: int) -> Encoded:
+        told, self._told = self._told, _Told(done=self._told.done)
+        return Encoded(told.done, total, tuple(told.broken), tuple(told.learned), told.adopted)
 
+    def _jobs(self, rows: NDArray[np.integer]) -> Iterator[tuple[int, str]]:
+        """(row, path) of the rows, fetched in chunks."""
+        for start in range(0, len(rows), _CHUNK):
+            part = rows[start : start + _CHUNK]
+            yield from zip(part.tolist(), self._dataset.paths(part), strict=True)
 
-def _encode_batch(
-    part: list[tuple[Item, bool]], models: Models, store: LatentStore, precision: str, pool: ThreadPoolExecutor
-) -> list[tuple[str, str]]:
-    """Encode one batch of pictures of the same size; returns the broken ones."""
-    broken = []
-    pixels = []
-    keys = []
-    for (item, mirrored), loaded in zip(part, pool.map(_decode, part), strict=True):
-        if isinstance(loaded, str):
-            broken.append((item.path, loaded))
-            continue
-        pixels.append(loaded)
-        keys.append(entry_key(item.content_hash, item.fit, mirrored))
-    if pixels:
-        for key, latent in zip(keys, encode(models, np.stack(pixels), precision), strict=True):
-            store.put(key, latent)
-    return broken
+    def _decode(self, job: tuple[int, str]) -> Decoded:
+        return self._dataset.decode(*job)
 
+    def _bucket(self, row: int) -> int:
+        return int(self._dataset.plan.bucket[row])
 
-def _decode(pair: tuple[Item, bool]) -> np.ndarray | str:
-    """Pixels (h, w, 3), uint8, cut to the bucket, or the reason why there are none."""
-    item, mirrored = pair
-    try:
-        return to_bucket(load(Path(item.path)), item.fit, mirrored)
-    except PictureError as error:
-        return str(error)
+    def _take(self, row: int, path: str, decoded: Decoded) -> _Use | None:
+        """Note what a file taught; the use when something of it must be encoded."""
+        told = self._told
+        told.done += 1
+        if decoded.reason:
+            told.broken.append((path, decoded.reason))
+            return None
+        told.learned.append((int(self._dataset.plan.ids[row]), decoded.content_hash, decoded.phash))
+        keys = [self._key(row, decoded, mirrored) for mirrored in self._dataset.sides(row)]
+        if all(key in self._store for key in keys):
+            return None
+        adopted: dict[bool, NDArray[np.float32]] = {}
+        if self._recipe.adopt is not None:
+            for mirrored in self._dataset.sides(row):
+                latent = self._recipe.adopt(path, row, mirrored)
+                if latent is not None:
+                    adopted[mirrored] = latent
+        return _Use(row, path, decoded, adopted)
+
+    def _key(self, row: int, decoded: Decoded, mirrored: bool, kind: int | None = None) -> Key:
+        kind = (MOMENTS if self._recipe.moments else MEAN) if kind is None else kind
+        dataset = self._dataset
+        return latent_key(
+            decoded.content_hash, dataset.plan.fit(row), mirrored=mirrored, kind=kind, rule=dataset.pixel_rule(row)
+        )
+
+    def _encode(self, uses: list[_Use]) -> None:
+        """Encode the pictures of one size and put them, with their masks, into the store."""
+        pixels: list[NDArray[np.uint8]] = []
+        keys: list[Key] = []
+        for use in uses:
+            for mirrored in self._dataset.sides(use.row):
+                key = self._key(use.row, use.decoded, mirrored)
+                if mirrored in use.adopted:
+                    latent = torch.from_numpy(use.adopted[mirrored]).half()
+                    if self._recipe.moments:  # it was drawn already: nothing is left to draw from
+                        latent = torch.cat([latent, torch.zeros_like(latent)])
+                    self._store.put(key, latent)
+                    self._told.adopted += 1
+                elif use.decoded.pixels is not None:
+                    pixels.append(use.decoded.pixels[:, ::-1] if mirrored else use.decoded.pixels)
+                    keys.append(key)
+                self._put_mask(use, mirrored)
+        for start in range(0, len(pixels), self._recipe.batch):
+            part = slice(start, start + self._recipe.batch)
+            latents = encode(self._models, np.stack(pixels[part]), self._recipe.precision, self._recipe.moments)
+            for key, latent in zip(keys[part], latents, strict=True):
+                self._store.put(key, latent.half())
+        if uses:
+            self._store.flush()
+
+    def _put_mask(self, use: _Use, mirrored: bool) -> None:
+        """A mask of the loss at the latent's size, float16 (1, h/8, w/8), from 0 to 1."""
+        if use.decoded.mask is None:
+            return
+        shown = torch.from_numpy(np.ascontiguousarray(use.decoded.mask)).float().div(255)[None, None]
+        factor = self._models.vae_factor
+        small = torch.nn.functional.avg_pool2d(shown, factor)[0]
+        key = self._key(use.row, use.decoded, mirrored, MASK)
+        self._store.put(key, (small.flip(-1) if mirrored else small).half())
 
 
 @torch.no_grad()
-def encode(models: Models, pixels: np.ndarray, precision: str) -> torch.Tensor:
-    """Means of the VAE's posterior, not scaled: (b, 4, h/8, w/8) float32 from pixels (b, h, w, 3) uint8.
+def encode(models: Models, pixels: NDArray[np.uint8], precision: str, moments: bool = False) -> torch.Tensor:
+    """The VAE's posterior of pixels (b, h, w, 3) uint8, not scaled, float32: its mean (b, 4, h/8, w/8).
 
-    fp16 is not used here (the larger VAEs overflow in it); a result that is not finite is encoded again in fp32.
+    `moments`: mean and standard deviation, (b, 8, h/8, w/8). fp16 is not used here (the larger VAEs overflow in it); a
+    result that is not finite is encoded again in fp32.
     """
     tensor = torch.from_numpy(pixels).to(models.device).permute(0, 3, 1, 2).float() / 127.5 - 1
     tensor = models.arrange(tensor)
+
+    def posterior() -> torch.Tensor:
+        found: Any = models.vae.encode(tensor).latent_dist
+        return torch.cat([found.mean, found.std], dim=1).float() if moments else found.mean.float()
+
     with autocast(models.device, "bf16" if precision == "bf16" else "fp32"):
-        latents: torch.Tensor = models.vae.encode(tensor).latent_dist.mean.float()
+        latents = posterior()
     if not bool(torch.isfinite(latents).all()):
-        latents = models.vae.encode(tensor).latent_dist.mean.float()
+        latents = posterior()
     return latents

@@ -11,9 +11,10 @@ from typing import Any
 
 from core import __version__, presets, registry
 from core.engine.models import DTYPES, Models
-from core.engine.safe_files import read_header
+from core.engine.safe_files import disk_error, read_header
 from core.engine.tensor_writer import HASH_KEY, write_entries
 from core.engine.whole_model import predicts_velocity, write_folder
+from core.errors import DiskFullError
 from core.settings import Settings
 
 
@@ -26,7 +27,10 @@ def save(path: Path, models: Models, settings: Settings, trained: list[str], fac
     method = registry.component("methods", settings.training.method)
     dtype = DTYPES[settings.output.precision]
     if is_whole_model(settings) and path.suffix != ".safetensors":
-        return write_folder(path, models, settings, dtype)
+        try:
+            return write_folder(path, models, settings, dtype)
+        except (OSError, DiskFullError) as error:
+            raise disk_error(path, error) from error
     tensors, metadata = method.checkpoint(models, settings, trained)
     metadata.update(_metadata(models, settings, method, facts))
     write_entries(path, {name: entry.cast(dtype) for name, entry in tensors.items()}, metadata, hashed=True)
@@ -58,6 +62,7 @@ def _metadata(models: Models, settings: Settings, method: Any, facts: Mapping[st
         "ss_lr_scheduler": training.schedule,
         "ss_seed": training.seed,
         "ss_clip_skip": settings.model.clip_skip,
+        "ss_max_token_length": settings.data.max_tokens,
         "ss_steps": facts["step"],
         "ss_epoch": int(facts["epoch"]),
         "ss_batch_size_per_device": training.batch_size,

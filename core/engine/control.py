@@ -15,6 +15,9 @@ class Control:
         stopping: The job should save and end.
         paused: The training should wait.
         save, sample: One of these is wanted now; whoever serves it sets it back.
+        going_on: "continue" was heard; whoever waits for something sets it back.
+        unwritten: Tries to write the events that a full disk has kept back, and says whether some still wait.
+        blocked: Events wait for room on the disk, by the last poll.
     """
 
     def __init__(self, reader: CommandReader | None = None, clock: Callable[[], float] = time.monotonic) -> None:
@@ -26,11 +29,14 @@ class Control:
         self.paused = False
         self.save = False
         self.sample = False
+        self.going_on = False
+        self.unwritten: Callable[[], bool] = lambda: False
+        self.blocked = False
 
     @property
     def asked(self) -> bool:
         """Whether anything waits to be served."""
-        return self.stopping or self.paused or self.save or self.sample
+        return self.stopping or self.paused or self.save or self.sample or self.blocked
 
     def stop(self) -> None:
         """Ask for a stop (a signal handler may call this); the next poll takes it in.
@@ -47,6 +53,7 @@ class Control:
     def poll(self) -> None:
         """Take in new commands."""
         self.stopping = self.interrupted
+        self.blocked = self.unwritten()
         now = self._clock()
         if self._reader is None or now - self._last_poll < 0.2:
             return
@@ -56,6 +63,7 @@ class Control:
                 self.stopping = True
             elif command in ("pause", "continue"):
                 self.paused = command == "pause"
+                self.going_on = command == "continue"
             elif command == "save":
                 self.save = True
             elif command == "sample":

@@ -33,6 +33,11 @@ def shards(settings: Settings, accelerator: Accelerator) -> bool:
     return settings.hardware.parallel == "fsdp" and accelerator.num_processes > 1
 
 
+def partitions(settings: Settings, accelerator: Accelerator) -> bool:
+    """Whether gradients and states are split over the processes by DeepSpeed."""
+    return settings.hardware.parallel == "deepspeed" and accelerator.num_processes > 1
+
+
 def pick_backend(device: torch.device, platform: str = sys.platform) -> str:
     """How processes talk: NCCL between NVIDIA GPUs; gloo on the processor, and on Windows, where there is no NCCL."""
     return "gloo" if device.type == "cpu" or platform == "win32" else "nccl"

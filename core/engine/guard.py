@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 
-from core.settings import Settings
-
 #: So many bad steps in a row, or returns to a saved state, are the end of a run.
 PATIENCE = 10
 #: Share of the typical gradient length that the newest step makes up.
@@ -58,18 +56,3 @@ def compile_advice(error: Exception) -> str:
     """The sentence for a machine on which torch.compile does not work."""
     reason = str(error).strip().partition("\n")[0][:200]
     return f"hardware.compile does not work on this machine ({reason}). Switch it off, then resume the run."
-
-
-def memory_advice(settings: Settings) -> str:
-    """The sentence for a GPU that ran out of memory, with the cheapest remedies that are not in use yet."""
-    remedies = []
-    if not settings.training.activation_checkpointing:
-        remedies.append("switch on training.activation_checkpointing")
-    if settings.training.batch_size > 1:
-        remedies.append("lower training.batch_size and raise training.accumulation")
-    if settings.training.optimizer != "adamw8bit":
-        remedies.append("choose the optimizer adamw8bit")
-    if settings.training.method in ("full", "part"):
-        remedies.append("choose the method lora")
-    remedies.append("lower data.resolution")
-    return f"The GPU ran out of memory. {', or '.join(remedies[:3]).capitalize()}; then resume the run."

@@ -1,155 +1,73 @@
-"""Latents on the disk: shards of .safetensors with a checksum for each entry, found by content, never stale.
+"""Names and folders of cached latents: whatever changes a latent changes its name, so that none can be stale.
 
-An entry's name is a hash of the picture's content, its bucket, its crop and whether it is mirrored; the folder's name
-is a hash of the VAE's weights. Whatever changes gives another name, so an old entry is never taken for a new one.
+An entry's name is a hash of the picture's content, its bucket, its size after resizing, its crop, whether it is
+mirrored, and what is kept of it. The folder's name tells the VAE's weights, how it computes, and the precision.
 """
 
 from __future__ import annotations
 
-import contextlib
-import json
-from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
-import xxhash
-from safetensors import SafetensorError, safe_open
+import numpy as np
+from numpy.typing import NDArray
 
-from core import atomic
-from core.data.buckets import Fit
-from core.engine.safe_files import raw_bytes, read_header
-from core.engine.tensor_writer import write_tensors
-from core.errors import UserError
+from core.data.shuffle import mix
+from core.engine.shards import Key
 
-_SHARD_ENTRIES = 512
+if TYPE_CHECKING:
+    from core.data.buckets import Fit
 
+#: What is kept of a picture: the mean of the VAE's posterior, its mean and spread (to sample from), the loss mask.
+MEAN, MOMENTS, MASK = 0, 1, 2
 
-def entry_key(content_hash: str, fit: Fit, mirrored: bool = False) -> str:
-    """Name of a picture's latent."""
-    return xxhash.xxh3_128_hexdigest(f"{content_hash}|{fit.bucket}|{fit.resized}|{fit.crop}|{mirrored}".encode())
+#: Raised when names or contents change their meaning.
+_VERSION = 2
 
-
-def checksum(tensor: torch.Tensor) -> str:
-    """Checksum of a latent's bytes."""
-    return xxhash.xxh3_64_hexdigest(raw_bytes(tensor))
+Numbers = NDArray[np.uint64]
 
 
-@dataclass
-class LatentStore:
-    """All latents of one VAE. Reading maps the files into memory; nothing is held but the table of names."""
-
-    folder: Path
-    _where: dict[str, Path] = field(default_factory=dict)
-    _open: dict[Path, safe_open] = field(default_factory=dict)
-    _waiting: dict[str, torch.Tensor] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UserError(f"{self.folder}: the cache folder cannot be made ({error.strerror or error}).") from None
-        self.refresh()
-
-    def refresh(self) -> None:
-        """Read the names in the shards; a damaged shard is put aside and its pictures are encoded again."""
-        atomic.remove_leftovers(self.folder)
-        for shard in sorted(self.folder.glob("*.safetensors")):
-            if shard in self._where.values():
-                continue
-            try:
-                names, _ = read_header(shard)
-            except UserError:
-                shard.replace(shard.with_suffix(".damaged"))
-                continue
-            self._where.update(dict.fromkeys(names, shard))
-
-    def __contains__(self, key: str) -> bool:
-        return key in self._where or key in self._waiting
-
-    def __len__(self) -> int:
-        return len(self._where) + len(self._waiting)
-
-    def get(self, key: str) -> torch.Tensor:
-        """A latent (c, h, w), float16, as the VAE's mean, not scaled. KeyError when it was never encoded."""
-        if key in self._waiting:
-            return self._waiting[key]
-        shard = self._where[key]
-        if shard not in self._open:
-            self._open[shard] = safe_open(str(shard), "pt")
-        tensor: torch.Tensor = self._open[shard].get_tensor(key)
-        return tensor
-
-    def put(self, key: str, latent: torch.Tensor) -> None:
-        """Keep a latent; it is on the disk after the next flush()."""
-        self._waiting[key] = latent.to(torch.float16).cpu().contiguous()
-        if len(self._waiting) >= _SHARD_ENTRIES:
-            self.flush()
-
-    def flush(self) -> None:
-        """Write what waits as one shard, all or nothing."""
-        if not self._waiting:
-            return
-        sums = {key: checksum(latent) for key, latent in self._waiting.items()}
-        name = xxhash.xxh3_64_hexdigest("".join(sorted(sums)).encode())
-        shard = self.folder / f"{name}.safetensors"
-        write_tensors(shard, self._waiting, {"checksums": json.dumps(sums)})
-        self._where.update(dict.fromkeys(self._waiting, shard))
-        self._waiting = {}
-
-    def close(self) -> None:
-        """Let go of the mapped files."""
-        self._open.clear()
+def store_folder(cache: Path, vae_fingerprint: str, precision: str) -> Path:
+    """Where the latents of a VAE lie that encodes in a precision ("bf16" or "fp32")."""
+    return cache / "latents" / f"{vae_fingerprint}-{precision}-{_VERSION}"
 
 
-@dataclass(frozen=True, slots=True)
-class Verified:
-    """What verify() found: sound entries, damaged ones (removed), shards that could not be read at all."""
+def latent_keys(
+    content: Numbers,
+    bucket: NDArray[np.integer],
+    resized: NDArray[np.integer],
+    corner: NDArray[np.integer],
+    *,
+    mirrored: NDArray[np.bool_] | bool = False,
+    kind: int = MEAN,
+    rule: NDArray[np.integer] | int = 0,
+) -> Numbers:
+    """Names (N, 2) of the latents of N pictures.
 
-    sound: int
-    damaged: int
-    unreadable: list[str]
-
-
-def verify(folder: Path) -> Verified:
-    """Check every entry below a cache folder; damaged ones are dropped, so that the next run encodes them again."""
-    if not folder.is_dir():
-        raise UserError(f"{folder} is not a folder; give the cache folder to verify.")
-    sound = damaged = 0
-    unreadable = []
-    for shard in sorted(folder.rglob("*.safetensors")):
-        try:
-            good, bad = _verify_shard(shard)
-        except (UserError, SafetensorError, ValueError, OSError):
-            unreadable.append(str(shard))
-            shard.replace(shard.with_suffix(".damaged"))
-            continue
-        sound += len(good)
-        damaged += bad
-        if bad:
-            _rewrite(shard, good)
-    return Verified(sound, damaged, unreadable)
-
-
-def _verify_shard(shard: Path) -> tuple[dict[str, torch.Tensor], int]:
-    """(sound entries, number of damaged ones) of a shard."""
-    _, metadata = read_header(shard)
-    sums = json.loads(metadata.get("checksums", "{}"))
-    good = {}
-    bad = 0
-    with safe_open(str(shard), "pt") as file:
-        for key in file.keys():  # noqa: SIM118  safe_open is no dict
-            latent = file.get_tensor(key)
-            if checksum(latent) == sums.get(key) and bool(torch.isfinite(latent).all()):
-                good[key] = latent.clone()
-            else:
-                bad += 1
-    return good, bad
+    Args:
+        content: uint64 (N, 2), hash of each file's bytes.
+        bucket, resized, corner: (N, 2) width and height of the bucket and of the resized picture; left and top of the
+            crop in it.
+        mirrored: For all or for each.
+        kind: MEAN, MOMENTS or MASK.
+        rule: What else decides the pixels, such as the ground under transparent ones; a number for all or for each.
+    """
+    rest = (
+        np.asarray(rule, dtype=np.uint64) * np.uint64(16) + np.uint64(2 * kind) + np.asarray(mirrored, dtype=np.uint64)
+    )
+    found = np.empty((len(content), 2), dtype=np.uint64)
+    for half, salt in ((0, 0x243F6A8885A308D3), (1, 0x13198A2E03707344)):  # digits of pi: any constants do
+        name = mix(content[:, half] ^ np.uint64(salt))
+        for pair in (bucket, resized, corner):
+            sides = np.asarray(pair, dtype=np.uint64)
+            name = mix(name ^ (sides[:, 0] << np.uint64(32)) ^ sides[:, 1])
+        found[:, half] = mix(name ^ rest)
+    return found
 
 
-def _rewrite(shard: Path, good: dict[str, torch.Tensor]) -> None:
-    if not good:
-        with contextlib.suppress(OSError):
-            shard.unlink()
-        return
-    sums = {key: checksum(latent) for key, latent in good.items()}
-    write_tensors(shard, good, {"checksums": json.dumps(sums)})
+def latent_key(content_hash: str, fit: Fit, *, mirrored: bool = False, kind: int = MEAN, rule: int = 0) -> Key:
+    """The name of one picture's latent; `content_hash` has 32 hex digits."""
+    content = np.frombuffer(bytes.fromhex(content_hash), dtype="<u8").astype(np.uint64).reshape(1, 2)
+    sides = (np.array([pair], dtype=np.int64) for pair in (fit.bucket, fit.resized, fit.crop[:2]))
+    found = latent_keys(content, *sides, mirrored=mirrored, kind=kind, rule=rule)
+    return int(found[0, 0]), int(found[0, 1])

@@ -12,10 +12,10 @@ import torch
 
 from core import registry
 from core.anatomy.source import CONFIG_KEY, pick_family, shipped_configs
+from core.data.tokens import tokenizer_folder
 from core.engine.safe_files import read_header, read_some, read_tensors
 from core.errors import UserError
 from core.families._layout import Place
-from core.paths import RESOURCES
 
 #: Empty tensors that tell other programs how to sample a single file (formats: v-prediction, zero terminal SNR).
 V_PREDICTION, ZERO_TERMINAL_SNR = "v_pred", "ztsnr"
@@ -41,10 +41,7 @@ class ModelSource:
 
     def tokenizer_folder(self) -> Path:
         """Folder with vocab.json and merges.txt: the model's own, or the one that ships with Burnish."""
-        own = self.path / "tokenizer"
-        if self.folder and (own / "vocab.json").is_file():
-            return own
-        return RESOURCES / "models" / "sd15" / "tokenizer"
+        return tokenizer_folder(self.path)
 
     def read(self, part: str, names: Collection[str], shapes: dict[str, tuple[int, ...]]) -> State:
         """Tensors of a part under diffusers' names; `names` and `shapes` are what the part's module has.

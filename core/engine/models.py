@@ -65,6 +65,7 @@ class Models:
         frozen: Precision in which weights that are not trained are kept.
         tiling: Whether the VAE works on large pictures in tiles; its latents then have a fingerprint of their own.
         channels_last: "auto", "on" or "off"; see `layout`.
+        prompt_tokens: Tokens of a prompt that are read: 75, 150 or 225 (data.max_tokens).
         unet: diffusers' UNet2DConditionModel; latents (b, 4, h/8, w/8) -> the same.
         vae: diffusers' AutoencoderKL; pixels (b, 3, h, w) in -1 ... 1.
         text_encoder, text_encoder_2: transformers' CLIPTextModel and, for SDXL, CLIPTextModelWithProjection.
@@ -83,6 +84,7 @@ class Models:
     frozen: torch.dtype = torch.float32
     tiling: bool = False
     channels_last: str = "auto"
+    prompt_tokens: int = 75
 
     @property
     def family(self) -> Any:
@@ -130,6 +132,11 @@ class Models:
     def scaling_factor(self) -> float:
         """What latents are multiplied by before the UNet sees them."""
         return float(self.part_source("vae").configs["vae"].get("scaling_factor", 0.18215))
+
+    @property
+    def latent_channels(self) -> int:
+        """Channels of a latent."""
+        return int(self.part_source("vae").configs["vae"].get("latent_channels", 4))
 
     def load(self, *parts: str, as_stored: bool = False) -> None:
         """Bring parts into memory and onto the device; those already there stay.
@@ -237,7 +244,14 @@ def open_models(settings: Settings, device: torch.device) -> Models:
     source = open_model(resolve(settings.model.base), settings.model.family)
     vae_source = open_vae(settings.model.vae, source) if settings.model.vae else None
     hardware = settings.hardware
-    return Models(source, device, vae_source, tiling=hardware.vae_tiling, channels_last=hardware.channels_last)
+    return Models(
+        source,
+        device,
+        vae_source,
+        tiling=hardware.vae_tiling,
+        channels_last=hardware.channels_last,
+        prompt_tokens=int(settings.data.max_tokens),
+    )
 
 
 def open_vae(text: str, base: ModelSource) -> ModelSource:

@@ -11,17 +11,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-import xxhash
 
+from core.data.draws import hash_of
 from core.errors import UserError
 
 #: What a model can be asked for, as diffusers' scheduler configs call it.
 PREDICTIONS = ("epsilon", "v_prediction")
-
-
-def hash_of(*key: object) -> int:
-    """A hash (64 bits) of `key`, from which whatever is drawn for it is seeded."""
-    return xxhash.xxh3_64_intdigest("/".join(str(part) for part in key).encode())
 
 
 def seed_of(*key: object) -> int:

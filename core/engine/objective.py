@@ -102,7 +102,12 @@ class Objective:
         return cls(schedule, *registry.chosen("losses", settings), *registry.chosen("weightings", settings))
 
     def losses(
-        self, predicted: torch.Tensor, latents: torch.Tensor, noise: torch.Tensor, timesteps: torch.Tensor
+        self,
+        predicted: torch.Tensor,
+        latents: torch.Tensor,
+        noise: torch.Tensor,
+        timesteps: torch.Tensor,
+        mask: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """Loss of each picture (b,), float32, its weighting included.
 
@@ -110,10 +115,14 @@ class Objective:
             predicted: The model's answer (b, c, h, w), in any precision.
             latents, noise: Of the same shape; the noise that is asked for, not a perturbed one.
             timesteps: (b,).
+            mask: (b, 1, h, w) from 0 to 1, by which errors are multiplied; the mean is over the whole picture still, as
+                in sd-scripts, so that a small subject does not weigh more than a large one.
         """
         target = self.schedule.target(latents, noise, timesteps)
         moment = self.schedule.moment(timesteps)
         errors: torch.Tensor = self.kind.errors(predicted.float(), target, moment, self.kind_options)
+        if mask is not None:
+            errors = errors * mask
         losses = errors.mean(dim=(1, 2, 3))
         weights = self.weights(moment.snr)
         return losses if weights is None else losses * weights

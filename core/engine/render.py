@@ -16,6 +16,7 @@ from core import events as ev
 from core.anatomy.source import CONFIG_KEY
 from core.engine.checkpoint import file_hash
 from core.engine.control import Control
+from core.engine.device_trouble import device_trouble
 from core.engine.lora_files import is_lora, merged
 from core.engine.model_files import open_model
 from core.engine.models import DTYPES, Models, pick_device, pick_precision
@@ -33,10 +34,18 @@ from core.runs import Run
 State = dict[str, torch.Tensor]
 
 
+_NO_ROOM = (
+    "The memory did not suffice for the grid. Lower grid.batch, or draw smaller pictures, or end a training that uses "
+    "the same GPU; then draw it again."
+)
+
+
 class Swapper:
     """Puts the weights of one checkpoint after the other into the same modules.
 
     The base model's weights stay in memory; a LoRA is added to them, a whole model replaces them.
+
+    It also sets how many tokens of a prompt are read: as many as were in training, as the file says; else 75.
 
     Attributes:
         scheduler: The scheduler config of what is shown: a run may have taught its model another prediction.
@@ -68,8 +77,9 @@ class Swapper:
             module.load_state_dict(state, assign=True)
             if part == "unet":
                 module.to(memory_format=self._models.layout)
-        clip_skip = _clip_skip(Path(checkpoint)) if checkpoint else 1
-        changed_text |= clip_skip != self.clip_skip
+        clip_skip, tokens = (_clip_skip(Path(checkpoint)), _prompt_tokens(Path(checkpoint))) if checkpoint else (1, 75)
+        changed_text |= (clip_skip, tokens) != (self.clip_skip, self._models.prompt_tokens)
+        self._models.prompt_tokens = tokens
         self._present, self.scheduler, self.clip_skip = checkpoint, scheduler, clip_skip
         return changed_text
 
@@ -99,8 +109,19 @@ class Swapper:
 
 def _clip_skip(path: Path) -> int:
     """What a checkpoint's file says under kohya's name for it."""
-    said = read_header(path)[1].get("ss_clip_skip", "") if path.is_file() else ""
-    return int(said) if said.isdecimal() else 1
+    return _said(path, "ss_clip_skip") or 1
+
+
+def _prompt_tokens(path: Path) -> int:
+    """The same of the length of captions."""
+    said = _said(path, "ss_max_token_length")
+    return said if said in (150, 225) else 75
+
+
+def _said(path: Path, name: str) -> int:
+    """A whole number in the metadata of a checkpoint's file; 0 where there is none."""
+    said = read_header(path)[1].get(name, "") if path.is_file() else ""
+    return int(said) if said.isdecimal() else 0
 
 
 class Renderer:
@@ -164,6 +185,12 @@ class Renderer:
 
 def render_job(job: Run, control: Control) -> Iterator[ev.Event]:
     """Draw a grid job: Cell events as the pictures are written, GridMade for each whole picture, then Ended."""
+    with device_trouble(lambda: _NO_ROOM):
+        yield from _render(job, control)
+
+
+def _render(job: Run, control: Control) -> Iterator[ev.Event]:
+    """The events of a grid job."""
     settings, plan = read_plan(job)
     total = len(plan)
     yield ev.Progress(phase="load", done=0, total=1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ from safetensors.torch import load_file
 
 from core.anatomy import headers
 from core.engine.pickles import is_pickle, read_pickle
-from core.errors import UserError
+from core.errors import DiskFullError, UserError, means_full
 
 
 def raw_bytes(tensor: torch.Tensor) -> memoryview:
@@ -56,7 +55,7 @@ def read_some(path: Path, names: list[str]) -> dict[str, torch.Tensor]:
 
 def disk_error(path: Path, error: Exception) -> UserError:
     """The sentence for a failed write."""
-    full = getattr(error, "errno", None) == errno.ENOSPC or "No space left" in str(error) or "os error 28" in str(error)
-    if full:
-        return UserError(f"The disk is full: {path} was not written. Free some space, then resume the run.")
+    words = ("No space left", "os error 28")  # of libraries that keep the number to themselves
+    if isinstance(error, DiskFullError) or means_full(error) or any(word in str(error) for word in words):
+        return DiskFullError(path)
     return UserError(f"{path} cannot be written ({error}). Check the folder's permissions.")

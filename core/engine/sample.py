@@ -17,6 +17,7 @@ from core.engine.models import Models, autocast
 from core.engine.text_states import Conditioning
 from core.errors import Stopped
 from core.grid import CellPlan
+from core.together import decoded_together
 
 Texts = Callable[[list[str]], Conditioning]
 
@@ -48,7 +49,9 @@ class Drawing:
         for indices in groups.values():
             for start in range(0, len(indices), batch):
                 part = indices[start : start + batch]
-                pictures = self._decode(self._denoise([requests[i] for i in part]))
+                latents = self._denoise([requests[i] for i in part])
+                at_once = decoded_together(requests[part[0]].width, requests[part[0]].height)
+                pictures = (picture for some in latents.split(at_once) for picture in self._decode(some))
                 yield from zip(part, pictures, strict=True)
 
     def _denoise(self, requests: Sequence[CellPlan]) -> torch.Tensor:

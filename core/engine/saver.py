@@ -5,11 +5,16 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator, Mapping
 from typing import Any
 
+import torch
+
 from core import events as ev
-from core.engine import checkpoint, state
+from core import presets
+from core.effects import effects, is_fixed
+from core.engine import checkpoint, snapshot, state
 from core.engine.models import Models
+from core.engine.safe_files import disk_error
 from core.engine.trainer import Trainer
-from core.errors import UserError
+from core.errors import DiskFullError, UserError
 from core.runs import Run, SavedModel
 from core.settings import Settings
 from core.settings.output import OutputSettings
@@ -30,6 +35,7 @@ class Saver:
         self._settings = settings
         self._models = models
         self._trainer = trainer
+        self._written: set[str] = set()
 
     def is_due(self, step: int, total: int, batches_per_epoch: int) -> bool:
         """Whether a checkpoint is due after a step that is not the last."""
@@ -42,20 +48,44 @@ class Saver:
         return bool(per_epoch) and step * accumulation // per_epoch > (step - 1) * accumulation // per_epoch
 
     def save(self, step: int, facts: Mapping[str, Any]) -> Iterator[ev.Event]:
-        """Write checkpoint and state of a step; `facts` as checkpoint.save and state.save want them."""
+        """Write checkpoint and state of a step; `facts` as checkpoint.save and state.save want them.
+
+        Raises DiskFullError when there is no room for one of them; called again, it writes what is missing. All
+        processes bring their share of the weights, so the state is tried even where the checkpoint did not fit.
+        """
+        full: DiskFullError | None = None
         with self._trainer.shown(), self._trainer.gathered():
-            if self._writes:
-                yield from self._checkpoint(step, facts)
-        weights, optimizer = self._trainer.trained_weights(), self._trainer.optimizer_state()
-        if not self._writes:
-            return
+            try:
+                if self._writes and "checkpoint" not in self._written:
+                    yield from self._checkpoint(step, facts)
+            except DiskFullError as error:
+                full = error
+        weights, optimizer = snapshot.trained_weights(self._trainer), snapshot.optimizer_state(self._trainer)
+        if self._writes and "state" not in self._written:
+            yield from self._state(step, facts, weights, optimizer)
+        if full is not None:
+            raise full
+        self._written.clear()
+        if self._writes:
+            yield from self._remove_old()
+
+    def _state(
+        self, step: int, facts: Mapping[str, Any], weights: dict[str, torch.Tensor], optimizer: dict[str, Any]
+    ) -> Iterator[ev.Event]:
+        """Write the training state, and remove those that are older than the settings keep."""
         run = self._run
         folder = run.states_path / f"step{step:08d}"
         losses = [[at, loss] for at, loss in sorted(self.losses.items())]
         kept = {**facts, "losses": losses, "optimizer": self._settings.training.optimizer}
+        kept["settings"] = presets.flat(self._settings)
         state.save(folder, weights, optimizer, kept)
+        self._written.add("state")
         run.prune_states(self._settings.output.keep_states)
         yield ev.StateSaved(step=step, path=folder.relative_to(run.path).as_posix())
+
+    def _remove_old(self) -> Iterator[ev.Event]:
+        """Remove the checkpoints that the settings do not keep."""
+        run = self._run
         for old in dropped(run.checkpoints(), self._settings.output, self.losses):
             run.remove_checkpoint(old)
             yield ev.CheckpointRemoved(step=old.step, path=old.path.relative_to(run.path).as_posix())
@@ -68,13 +98,17 @@ class Saver:
             except UserError as error:
                 yield ev.Message(level="warning", text=str(error))
                 continue
-            self._trainer.load_weights(weights)
+            snapshot.load_weights(self._trainer, weights)
             present = self._settings.training.optimizer
             if facts.get("optimizer", present) == present:
-                self._trainer.load_optimizer_state(optimizer)
+                snapshot.load_optimizer_state(self._trainer, optimizer)
+                snapshot.renew_options(self._trainer, facts.get("settings", {}))
             else:
                 text = f"The optimizer was {facts['optimizer']} before; the new one begins without memory of the past."
                 yield ev.Message(level="warning", text=text, step=int(facts["step"]))
+            now = {key: value for key, value in presets.flat(self._settings).items() if not is_fixed(key)}
+            for line in effects({**now, **facts.get("settings", {})}, now):
+                yield ev.Message(text=f"Changed since this state: {line}.", step=int(facts["step"]))
             self.losses = {int(step): float(loss) for step, loss in facts.get("losses", [])}
             return facts
         return None
@@ -82,14 +116,23 @@ class Saver:
     def _checkpoint(self, step: int, facts: Mapping[str, Any]) -> Iterator[ev.Event]:
         """Write the weights that the modules hold now."""
         run = self._run
-        known = {"parent": run.facts().get("parent") or run.keep_fact("parent", self._parent())}
+        known = {"parent": self._parent()}
         yield ev.Progress(phase="save", done=0, total=2)
         path = run.checkpoint_path(step, folder=self._settings.output.layout == "diffusers folder" and self._whole())
         size = checkpoint.save(path, self._models, self._settings, list(self._trainer.groups), {**facts, **known})
+        self._written.add("checkpoint")
         yield ev.Checkpoint(step=step, path=path.relative_to(run.path).as_posix(), bytes=size)
 
     def _parent(self) -> dict[str, str]:
-        return checkpoint.parent(self._models.source.path)
+        """What is known of the base model; found once, for its file has gigabytes to be read for its hash."""
+        run = self._run
+        try:
+            found: dict[str, str] = run.facts().get("parent") or run.keep_fact(
+                "parent", checkpoint.parent(self._models.source.path)
+            )
+        except OSError as error:
+            raise disk_error(run.path / "run.json", error) from error
+        return found
 
     def _whole(self) -> bool:
         return checkpoint.is_whole_model(self._settings)

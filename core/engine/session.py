@@ -11,21 +11,25 @@ import torch
 
 from core import __version__
 from core import events as ev
-from core.advisor import out_of_patience
-from core.data.captions import first, variants
+from core.engine.cache import encode
 from core.engine.control import Control
-from core.engine.distributed import agreed, broadcast_flags, is_launched, main_first, make_accelerator
+from core.engine.device_trouble import device_trouble, memory_advice
+from core.engine.distributed import is_launched, main_first, make_accelerator, partitions
 from core.engine.guard import PATIENCE, Guard, advice
-from core.engine.loader import Batch, Loader
+from core.engine.intermission import Intermission
+from core.engine.loader import Batch, LatentSpace, Loader, is_live
+from core.engine.lookout import Lookout
 from core.engine.models import DTYPES, Models, open_models, pick_device, pick_precision
 from core.engine.noise import seed_of
 from core.engine.objective import draw_plan
 from core.engine.observer import Observer
-from core.engine.prepare import Prepared, agree, cache_latents, gather, index_folders
+from core.engine.prepare import Prepared, prepare
 from core.engine.reading import Taken
 from core.engine.saver import Saver
+from core.engine.text_states import TextStates, adopt_states, texts_to_come
 from core.engine.trainer import Trainer
-from core.errors import Stopped, UserError
+from core.engine.zero import require_deepspeed
+from core.errors import DiskFullError, Stopped, UserError
 from core.outlook import total_steps
 from core.runs import Run
 from core.settings import Settings
@@ -49,12 +53,11 @@ class Session:
         self.kwh = 0.0
         self._seconds_before = 0.0
         self._began = time.monotonic()
-        self._paused_seconds = 0.0
         self._saved_step = -1
         self._rate_scale = 1.0
         self._returns = 0
         self._told_at = 0.0
-        self._enough = False
+        self._phase = ""
         self._guard = Guard(settings.training.spike_factor)
         device = pick_device(settings.hardware.device)
         # A GPU works on while the step before is told; a processor has nothing to gain from that.
@@ -64,13 +67,16 @@ class Session:
             torch.set_num_threads(int(run.keep_fact("threads", torch.get_num_threads())))
         self.precision = pick_precision(settings.training.precision, device, settings.training.weights_precision)
         self.accelerator = make_accelerator(device, self.precision)
+        if partitions(settings, self.accelerator):
+            require_deepspeed(device)  # rather now than after the pictures were encoded
+        self._between = Intermission(control, self.accelerator, run.path)
         self.models: Models = open_models(settings, self.accelerator.device)
         self.models.frozen = DTYPES[self.precision]
 
     @property
     def seconds(self) -> float:
         """Seconds worked so far, pauses left out."""
-        return self._seconds_before + time.monotonic() - self._began - self._paused_seconds
+        return self._seconds_before + time.monotonic() - self._began - self._between.seconds
 
     @property
     def is_main(self) -> bool:
@@ -80,66 +86,81 @@ class Session:
     def events(self) -> Iterator[ev.Event]:
         """Do the run; the last event is Ended. Raises UserError for what the user must mend."""
         try:
-            yield from self._prepare()
-            yield from self._train()
+            yield from self._told(self._prepare())
+            yield from self._told(self._train())
         except Stopped:
             yield ev.Ended(state="stopped", step=self.step)
 
     def cache_only(self) -> Iterator[ev.Event]:
         """Index and cache, nothing more."""
         try:
-            indexed = yield from index_folders(self.settings, self.control)
-            yield from cache_latents(
-                self.settings, self.models, indexed, self.control, self.accelerator, self.precision
-            )
+            work = prepare(self.settings, self.models, self.control, self.accelerator, self.precision)
+            yield from self._told(work)
             yield ev.Ended(state="finished")
         except Stopped:
             yield ev.Ended(state="stopped")
 
+    def _told(self, events: Iterator[ev.Event]) -> Iterator[ev.Event]:
+        """The events of a part of the work; a GPU that fails in it is a UserError that fits what was being done."""
+        with device_trouble(lambda: memory_advice(self.settings, self._phase)):
+            for event in events:
+                if isinstance(event, ev.Progress):
+                    self._phase = event.phase
+                elif isinstance(event, ev.Started | ev.Step | ev.Evaluated | ev.Sample | ev.StateSaved):
+                    self._phase = ""
+                yield event
+
     def _prepare(self) -> Iterator[ev.Event]:
         """Data, then models, then the trainer with its state."""
         settings = self.settings
-        with main_first(self.accelerator):
-            indexed = yield from index_folders(settings, self.control)
-        store = yield from cache_latents(settings, self.models, indexed, self.control, self.accelerator, self.precision)
-        data = gather(settings, indexed[0], store)
-        agree(data, self.accelerator)
+        resumed = bool(self.run.states())
+        data = yield from prepare(settings, self.models, self.control, self.accelerator, self.precision, resumed)
         yield ev.Progress(phase="load", done=0, total=1)
-        if not settings.sample.prompts:
+        if not (settings.sample.prompts or is_live(settings)):
             self.models.drop("vae")
         self.models.load("unet", "tokenizer", as_stored=True)
         if self.models.trains_text(settings):
             self.models.load(*self.models.text_parts, as_stored=True)
         self.trainer = Trainer(self.models, settings, self.accelerator, self.precision)
-        processes = self.accelerator.num_processes
-        self.loader = Loader(
-            data.train,
-            store,
-            settings,
-            self.models.scaling_factor,
-            draw_plan(settings, self.models.source.configs["scheduler"]),
-            self.accelerator.process_index,
-            processes,
-        )
+        self.loader = self._make_loader(data)
         self.total = self._total_steps()
         self.observer = Observer(self.run, settings, self.models, data, self.precision, self.trainer.texts)
         self._saver = Saver(self.run, settings, self.models, self.trainer, self.is_main)
-        self._prepare_texts(data)
+        self._lookout = Lookout(settings, self.observer, self.trainer, self._saver, self._between)
+        yield from self._prepare_texts(data)
         yield from self._resume()
         yield self._started(data)
 
-    def _prepare_texts(self, data: Prepared) -> None:
+    def _make_loader(self, data: Prepared) -> Loader:
+        """What makes the batches; it gets the VAE where pictures are encoded at each use."""
+        models, settings = self.models, self.settings
+        return Loader(
+            data.dataset,
+            data.store,
+            settings,
+            LatentSpace(models.scaling_factor, models.latent_channels, models.vae_factor),
+            draw_plan(settings, models.source.configs["scheduler"]),
+            (self.accelerator.process_index, self.accelerator.num_processes),
+            (lambda pixels: encode(models, pixels, self.precision)) if is_live(settings) else None,
+        )
+
+    def _prepare_texts(self, data: Prepared) -> Iterator[ev.Event]:
         """Encode every caption and prompt that will come, where they can be named, and free the text encoder."""
         if self.trainer.texts is None:
             return
-        wanted = {request.prompt for request in self.observer.requests()} | {self.settings.sample.negative}
-        wanted |= {first(item.captions, self.settings.data) for item in (*data.validation, *data.probe)}
-        for item in data.train:
-            texts = variants(item.captions, self.settings.data)
-            if texts is None:
-                return
-            wanted |= texts
-        self.trainer.texts.prepare(wanted)
+        with main_first(self.accelerator):
+            yield from self._make_texts(data, self.trainer.texts)
+
+    def _make_texts(self, data: Prepared, states: TextStates) -> Iterator[ev.Event]:
+        if self.settings.data.adopt_kohya_caches == "latents and text":
+            count = adopt_states(data.dataset, states)
+            yield ev.Message(
+                text=f"The text states of {count:,} captions were taken over from another trainer's cache."
+            )
+        prompts = {request.prompt for request in self.observer.requests()} | {self.settings.sample.negative}
+        wanted = texts_to_come(data.dataset, prompts, states.most)
+        if wanted is not None:
+            yield from states.prepare(wanted, self.control.should_stop)
 
     def _total_steps(self) -> int:
         batches = self.loader.order.batches_per_epoch * self.accelerator.num_processes
@@ -156,7 +177,7 @@ class Session:
             total_steps=self.total,
             steps_per_epoch=self.loader.order.batches_per_epoch / training.accumulation,
             images_per_step=training.batch_size * training.accumulation * self.accelerator.num_processes,
-            pictures=len(data.train),
+            pictures=data.dataset.plan.trained,
             validation_pictures=len(data.validation),
             trainable=trained,
             parameters=every,
@@ -182,20 +203,21 @@ class Session:
     def _train(self) -> Iterator[ev.Event]:
         """The loop over steps, with all that is due between them."""
         if self.step == 0:
-            yield from self._observe()
-        while self.step < self.total and not self._enough:
+            yield from self._lookout.look(self.step, self.total)
+        while self.step < self.total and not self._lookout.enough:
             with contextlib.closing(self.loader.stream(self.step * self.settings.training.accumulation)) as stream:
                 yield from self._train_on(stream)
         yield from self._save()
+        yield from self._between.insist(self.step, self._tell)
         yield ev.Ended(state="finished", step=self.step)
 
     def _train_on(self, stream: Iterator[Batch]) -> Iterator[ev.Event]:
         """Steps until the end, or until a bad one sends the run back to where the stream must begin anew."""
         waiting: list[Taken] = []
         while self.step < self.total:
-            self._hear()
+            self._between.hear()
             if self.accelerator.num_processes > 1:
-                self._hear()  # rank 0 may have heard or measured something since: all turn off at the same step
+                self._between.hear()  # rank 0 may have heard or measured something since: all turn off at the same step
             while waiting and self.control.asked:
                 if (yield from self._judge(waiting.pop(0))):
                     return
@@ -203,7 +225,7 @@ class Session:
             if self.control.stopping:
                 yield from self._save()
                 raise Stopped
-            if self._enough:
+            if self._lookout.enough:
                 return
             waiting.append(self._step([next(stream) for _ in range(self.settings.training.accumulation)]))
             rests = self._rests()
@@ -217,7 +239,9 @@ class Session:
         """Whether all steps must be told before the next one begins: something is due now, or nothing is gained."""
         if not self._lags or self.step >= self.total or self.control.asked:
             return True
-        return any(self._looks_due()) or self._saver.is_due(self.step, self.total, self.loader.order.batches_per_epoch)
+        return any(self._lookout.due(self.step, self.total)) or self._saver.is_due(
+            self.step, self.total, self.loader.order.batches_per_epoch
+        )
 
     def _judge(self, taken: Taken) -> Generator[ev.Event, None, bool]:
         """Tell of a step; True when it was bad and the run went back."""
@@ -285,116 +309,51 @@ class Session:
 
     def _after_step(self) -> Iterator[ev.Event]:
         """Measure, sample and save where it is due."""
-        yield from self._observe()
+        yield from self._lookout.look(self.step, self.total)
         if self._saver.is_due(self.step, self.total, self.loader.order.batches_per_epoch):
             yield from self._save()
 
-    def _looks_due(self) -> tuple[bool, bool]:
-        """Whether the stable loss is measured at this step, and whether samples are drawn."""
-        settings = self.settings
-        measure = _due(self.step, settings.validation.every_steps, self.total)
-        sample = _due(self.step, settings.sample.every_steps, self.total) and bool(settings.sample.prompts)
-        return measure, sample
-
-    def _observe(self) -> Iterator[ev.Event]:
-        """Stable loss and samples where they are due; other ranks wait."""
-        measure, sample = self._looks_due()
-        if not (measure or sample):
-            return
-        if self._takes_part:
-            with _evaluating(self.trainer.denoiser), self.trainer.shown():
-                if measure:
-                    yield from self._measure()
-                if sample:
-                    yield from self._sample()
-        self.accelerator.wait_for_everyone()
-        (self._enough,) = broadcast_flags(self.accelerator, [self._enough])
-
-    @property
-    def _takes_part(self) -> bool:
-        """Whether this process measures, samples and saves: rank 0, and all where each has a share of the weights."""
-        return self.is_main or self.trainer.shares is not None
-
-    def _sample(self) -> Iterator[ev.Event]:
-        """Samples of the present weights; rank 0 keeps them, and its wish to stop holds for all."""
-        stop = self.control.should_stop
-        stop = agreed(self.accelerator, stop) if self.trainer.shares else stop
-        yield from self.observer.sample(self.step, stop, keep=self.is_main)
-
-    def _measure(self) -> Iterator[ev.Event]:
-        """The stable loss; what it says of the held-out pictures decides which checkpoints are the best."""
-        for event in self.observer.measure(self.step):
-            if isinstance(event, ev.Evaluated) and event.split == "validation":
-                self._saver.losses[self.step] = event.loss
-            yield event
-        patience = self.settings.validation.patience
-        if out_of_patience(self._saver.losses, patience) and self.step < self.total:
-            self._enough = True
-            text = f"The loss of the held-out pictures has not fallen for {patience} measurements: the run ends here."
-            yield ev.Message(text=text, step=self.step)
-
     def _serve_commands(self) -> Iterator[ev.Event]:
         """Pause, save and sample as asked; every rank hears what rank 0 hears."""
+        if self.control.blocked:
+            yield from self._between.insist(self.step, self._tell)
         if self.control.paused and not self.control.stopping:
-            yield from self._pause()
+            yield from self._between.pause(self.step)
         if self.control.save:
             self.control.save = False
             yield from self._save()
         if self.control.sample:
             self.control.sample = False
-            if self._takes_part:
-                with _evaluating(self.trainer.denoiser), self.trainer.shown():
-                    yield from self._sample()
-            self._hear()
+            yield from self._lookout.sample(self.step)
+            self._between.hear()
 
-    def _hear(self) -> None:
-        control = self.control
-        control.poll()
-        flags = [control.stopping, control.paused, control.save, control.sample]
-        flags = broadcast_flags(self.accelerator, flags)
-        control.stopping, control.paused, control.save, control.sample = flags
-
-    def _pause(self) -> Iterator[ev.Event]:
-        yield ev.Paused(step=self.step)
-        began = time.monotonic()
-        while self.control.paused and not self.control.stopping:
-            time.sleep(0.25)
-            self._hear()
-        self._paused_seconds += time.monotonic() - began
-        yield ev.Continued(step=self.step)
+    def _tell(self) -> Iterator[ev.Event]:
+        """Get rid of the events that are not on the disk yet; DiskFullError when there is no room still."""
+        if self.control.unwritten():
+            raise DiskFullError(self.run.events_path)
+        yield from ()
 
     def _save(self) -> Iterator[ev.Event]:
         """Checkpoint and state of this step, once."""
         if self._saved_step == self.step or self.step == 0:
             return
-        if self._takes_part:
-            epoch = self.step * self.settings.training.accumulation / self.loader.order.batches_per_epoch
-            facts: dict[str, Any] = {
-                "step": self.step,
-                "images": self.images,
-                "epoch": epoch,
-                "name": self.run.name,
-                "seconds": self.seconds,
-                "kwh": self.kwh,
-                "data": self.observer.data.fingerprint,
-                "rate_scale": self._rate_scale,
-                "typical_norm": self._guard.typical,
-            }
-            yield from self._saver.save(self.step, facts)
+        yield from self._between.insist(self.step, self._write)
         self._saved_step = self.step
-        self.accelerator.wait_for_everyone()
 
-
-def _due(step: int, every: int, total: int) -> bool:
-    """Whether something that happens at step 0, every so many steps and at the end happens now."""
-    return every > 0 and (step % every == 0 or step == total)
-
-
-@contextlib.contextmanager
-def _evaluating(module: torch.nn.Module) -> Iterator[None]:
-    """Put a module into eval mode for a while (no dropout)."""
-    module.eval()
-    try:
-        yield
-    finally:
-        module.train()
+    def _write(self) -> Iterator[ev.Event]:
+        """Checkpoint and state; rank 0 writes them, and the others bring their shares where the weights are split."""
+        if not self._lookout.takes_part:
+            return
+        epoch = self.step * self.settings.training.accumulation / self.loader.order.batches_per_epoch
+        facts: dict[str, Any] = {
+            "step": self.step,
+            "images": self.images,
+            "epoch": epoch,
+            "name": self.run.name,
+            "seconds": self.seconds,
+            "kwh": self.kwh,
+            "data": self.observer.data.fingerprint,
+            "rate_scale": self._rate_scale,
+            "typical_norm": self._guard.typical,
+        }
+        yield from self._saver.save(self.step, facts)

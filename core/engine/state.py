@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from core import atomic
 from core.engine.safe_files import disk_error
 from core.engine.tensor_writer import write_tensors
-from core.errors import UserError
+from core.errors import DiskFullError, UserError
 
 #: Format of a state folder; raised when its layout changes.
 STATE_FORMAT = 1
@@ -61,7 +62,7 @@ def save(folder: Path, weights: dict[str, torch.Tensor], optimizer: dict[str, An
                 write_tensors(temporary / f"{name}.safetensors", group, {})
             text = json.dumps({"format": STATE_FORMAT, "facts": facts, "optimizer": plain})
             (temporary / "state.json").write_text(text, encoding="utf-8")
-    except OSError as error:
+    except (OSError, DiskFullError) as error:
         raise disk_error(folder, error) from error
 
 
@@ -76,7 +77,7 @@ def load(folder: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any], dict[st
         tensors = load_file(folder / "optimizer.safetensors")
         weights = load_file(folder / "weights.safetensors")
         return weights, unflatten(plain["optimizer"], tensors), plain["facts"]
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, LookupError, TypeError, SafetensorError) as error:
         raise UserError(
             f"The training state {folder} cannot be read ({error}). An older one may be beside it."
         ) from None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,20 +11,21 @@ import torch
 from accelerate import Accelerator
 from torch._dynamo.exc import TorchDynamoException
 
-from core import registry
-from core.checks import FSDP_FP16, FUSED_ALONE, FUSED_FP16
+from core import paths, registry
+from core.checks import FUSED_ALONE, FUSED_FP16, SPLIT_FP16
 from core.engine.attention import set_attention
-from core.engine.distributed import shards
+from core.engine.distributed import partitions, shards
 from core.engine.ema import Ema, shown
 from core.engine.fused_backward import FusedBackward
-from core.engine.guard import compile_advice, memory_advice
+from core.engine.guard import compile_advice
 from core.engine.loader import Batch
 from core.engine.models import Models, autocast
 from core.engine.objective import Objective
 from core.engine.rate_groups import RateGroup, rate_groups
 from core.engine.sharding import Shares
 from core.engine.text_states import Conditioning, TextStates
-from core.engine.weights import Mover, bundles, restore_precision, settle
+from core.engine.weights import Mover, bundles, settle
+from core.engine.zero import Zero, zero_config
 from core.errors import UserError
 from core.settings import Settings
 
@@ -82,6 +83,8 @@ class Trainer:
     Attributes:
         groups: Trained parameters by part ("unet", "text_encoder"); with FSDP this process's rows of them.
         shares: The split weights with FSDP, else None.
+        zero: DeepSpeed's hold on the weights, where it is chosen.
+        ema: The average of the weights, where one is kept.
         texts: Conditioning by the frozen text encoders; None when one of them is trained.
     """
 
@@ -102,7 +105,9 @@ class Trainer:
         set_attention(models, settings.hardware.attention, precision)
         self._counts = self._count()
         self._precision = precision
-        self.texts = None if self.text_groups else TextStates(models, precision, settings.model.clip_skip)
+        cache = paths.cache_root(settings.hardware.cache_folder)
+        self.texts = None if self.text_groups else TextStates(models, precision, settings.model.clip_skip, cache)
+        self._resting: TextStates | None = None
         self._objective = Objective.from_settings(settings, models.source.configs["scheduler"], models.device)
         self._schedule, self._schedule_options = registry.chosen("schedules", settings)
         self._make_optimizer()
@@ -137,20 +142,25 @@ class Trainer:
         if self.settings.hardware.compile:
             self.models.unet.compile_repeated_blocks(dynamic=True)
         denoiser = Denoiser(self.models, bool(self.text_groups), self.settings.model.clip_skip).train()
+        self.zero = None
         if self.shares:
             self.denoiser, self.optimizer = denoiser, self.accelerator.prepare(optimizer)
+        elif partitions(self.settings, self.accelerator):
+            config = zero_config(self.settings, self._precision, self.accelerator.num_processes)
+            self.zero = Zero(denoiser, optimizer, self.parameters, config)
+            self.denoiser, self.optimizer = denoiser, optimizer
         else:
             self.denoiser, self.optimizer = self.accelerator.prepare(denoiser, optimizer)
         self._mover = Mover(optimizer, training.seed, self.settings.hardware.offload_states)
         self._fused = FusedBackward(optimizer, self._mover) if self._may_fuse() else None
         self._alone = getattr(component, "FUSED", True)
         self._bundles = bundles(optimizer)
-        self._ema = Ema(self._parameters, training.ema_decay, training.ema_on_cpu) if training.ema else None
+        self.ema = Ema(self.parameters, training.ema_decay, training.ema_on_cpu) if training.ema else None
 
     def _split(self, groups: list[RateGroup]) -> Shares:
         """Split the modules over the processes; the trained parameters are this process's rows from now on."""
         if self.accelerator.scaler:
-            raise UserError(f"training.precision: {FSDP_FP16}")
+            raise UserError(f"training.precision: {SPLIT_FP16}")
         parts = {"unet": self.models.unet, **(self.models.text_encoders if self.text_groups else {})}
         shares = Shares(parts, self.groups, self.models.device.type)
         self.groups = shares.groups
@@ -182,34 +192,40 @@ class Trainer:
         """Step `number` (1 is the first): one change of the weights from one or more micro-batches.
 
         Every picture counts the same, also in batches that are not full. `refuse` is asked with loss and gradient
-        length before the weights move, where the settings skip bad steps. Raises UserError on running out of memory.
+        length before the weights move, where the settings skip bad steps.
         """
         images = sum(batch.count for batch in batches)
         rates = self._set_rates(factor, number)
         self._mover.begin(number)
+        self._let_texts_rest(number)
         losses = []
         try:
             for place, batch in enumerate(batches):
                 with self._alone_until(place == len(batches) - 1):
                     loss = self.loss_sum(batch) * (self.accelerator.num_processes / images)
-                    self.accelerator.backward(loss)
+                    self._backward(loss, place == len(batches) - 1)
                 losses.append(loss.detach())
             total = self._whole_loss(losses)
             norm, moved = self._move_weights(total, refuse)
-        except torch.OutOfMemoryError as error:
-            raise UserError(memory_advice(self.settings)) from error
         except TorchDynamoException as error:
             raise UserError(compile_advice(error)) from error
-        if self._ema and moved:
-            self._ema.update()
+        if self.ema and moved:
+            self.ema.update()
         return StepResult(total, norm, images, rates, moved)
+
+    def _backward(self, loss: torch.Tensor, last: bool) -> None:
+        """Add the gradients of a micro-batch up."""
+        if self.zero:
+            self.zero.backward(loss, last)
+        else:
+            self.accelerator.backward(loss)
 
     def _alone_until(self, last: bool) -> contextlib.AbstractContextManager[Any]:
         """The context of a micro-batch: before the last one, gradients are added up without being exchanged.
 
-        With FSDP each is exchanged, for gradients that are not would be whole in every process.
+        With FSDP each is exchanged, for gradients that are not would be whole in every process; DeepSpeed is told.
         """
-        return contextlib.nullcontext() if last or self.shares else self.accelerator.no_sync(self.denoiser)
+        return contextlib.nullcontext() if last or self.is_split else self.accelerator.no_sync(self.denoiser)
 
     def _whole_loss(self, losses: list[torch.Tensor]) -> torch.Tensor:
         """The step's loss over all micro-batches and processes."""
@@ -217,6 +233,18 @@ class Trainer:
         if self.accelerator.num_processes > 1:
             total = self.accelerator.reduce(total, reduction="mean")
         return total
+
+    def _let_texts_rest(self, step: int) -> None:
+        """From the step on where text encoders stop, their states are kept, as those of frozen ones.
+
+        Not with several processes: DDP waits for every gradient, and split encoders must run in all of them at once.
+        """
+        stop = self.settings.training.text_encoder_stop_step
+        rest = bool(stop) and step > stop and bool(self.text_groups) and "unet" in self.groups
+        if not rest or self.accelerator.num_processes > 1:
+            self._resting = None  # a run that went back to a saved state may have other encoders now
+        elif self._resting is None:
+            self._resting = TextStates(self.models, self._precision, self.settings.model.clip_skip)
 
     def _set_rates(self, factor: float, step: int) -> dict[str, float]:
         """Give every group its rate of a step: text encoders have none from the step on where they stop."""
@@ -233,6 +261,8 @@ class Trainer:
         """After the backward pass: the optimizer's step. Gradient's length before clipping, whether weights moved."""
         if self._fused:
             return self._fused.finish(), True
+        if self.zero:
+            return self.zero.step(), True
         norm = self._clip()
         if self.settings.training.on_nan == "skip" and refuse(float(loss), float(norm)):
             self.optimizer.zero_grad(set_to_none=True)
@@ -244,7 +274,7 @@ class Trainer:
             for bundle in self._bundles:
                 self._mover.move(bundle)
         else:
-            self._mover.move_together(self._parameters)
+            self._mover.move_together(self.parameters)
         self.optimizer.zero_grad(set_to_none=True)
         return norm, True
 
@@ -291,7 +321,8 @@ class Trainer:
         condition = self._condition(batch.captions)
         with autocast(device, self._precision):
             predicted = self.denoiser(noisy, timesteps, *condition, batch.sizes.to(device))
-        per_picture = self._objective.losses(predicted.float(), latents, noise, timesteps)
+        mask = None if batch.mask is None else batch.mask.to(device)
+        per_picture = self._objective.losses(predicted.float(), latents, noise, timesteps, mask)
         total: torch.Tensor = (per_picture * batch.weights.to(device)).sum()
         return total
 
@@ -299,86 +330,36 @@ class Trainer:
         """(states, tokens): states of a frozen text encoder, or tokens for a trained one."""
         if self.texts is not None:
             return self.texts.get(captions), None
+        if self._resting is not None:
+            for encoder in self.models.text_encoders.values():
+                encoder.eval()  # what no longer learns needs no dropout, and a kept state has none
+            return self._resting.get(captions), None
         return None, self.models.family.tokenize(self.models, captions).to(self.models.device)
 
     def shown(self) -> contextlib.AbstractContextManager[None]:
         """While inside, the model has the weights that the run shows: its EMA or its optimizer's average, if any."""
-        return shown(self._parameters, self._ema, self._plain)
+        return shown(self.parameters, self.ema, self.plain_optimizer)
 
     @property
-    def _parameters(self) -> list[torch.nn.Parameter]:
+    def parameters(self) -> list[torch.nn.Parameter]:
         """All trained parameters."""
         return [parameter for group in self.groups.values() for parameter in group]
 
-    def trained_weights(self) -> dict[str, torch.Tensor]:
-        """Trained weights by "part.number" in full precision; the parameters themselves, not copies.
-
-        With FSDP all processes must ask; rank 0 gets whole tensors in RAM, the others nothing.
-        """
-        weights = self.shares.gather(self._parameters) if self.shares else [p.data for p in self._parameters]
-        return dict(zip(self._names(), weights, strict=not self.shares))
-
-    def _names(self) -> list[str]:
-        """What the trained weights are called in a training state, in their order."""
-        return [f"{part}.{i:05d}" for part, group in self.groups.items() for i, _ in enumerate(group)]
-
     def gathered(self) -> contextlib.AbstractContextManager[None]:
         """While inside, the modules of rank 0 hold whole weights, to be saved."""
-        return self.shares.gathered() if self.shares else contextlib.nullcontext()
-
-    def load_weights(self, weights: Mapping[str, torch.Tensor]) -> None:
-        """Put saved weights back; UserError when they are of other settings."""
-        names = self._names()
-        found = [self._own(number, weights[name]) for number, name in enumerate(names) if name in weights]
-        if sorted(names) != sorted(weights) or any(
-            p.shape != t.shape for p, t in zip(self._parameters, found, strict=True)
-        ):
-            raise UserError(
-                "The saved state belongs to other settings (method, rank or model); start a new run instead."
-            )
-        for parameter, tensor in zip(self._parameters, found, strict=True):
-            parameter.data.copy_(tensor)
-
-    def _own(self, number: int, whole: torch.Tensor) -> torch.Tensor:
-        """What this process holds of a saved tensor in the shape of trained weight `number`."""
-        return self.shares.cut(number, whole) if self.shares else whole
-
-    def optimizer_state(self) -> dict[str, Any]:
-        """State of the optimizer, and of the fp16 loss scaler and the EMA when there are such.
-
-        With FSDP all processes must ask; rank 0 gets whole tensors, so that the state fits any number of processes.
-        """
-        scaler = self.accelerator.scaler
-        ema = self._ema.state() if self._ema else {}
-        if self.shares and ema:
-            ema = {**ema, "average": self.shares.gather(ema["average"])}
-        return {
-            "optimizer": self.shares.whole_state(self._plain) if self.shares else self.optimizer.state_dict(),
-            "scaler": scaler.state_dict() if scaler else {},
-            "ema": ema,
-        }
+        split = self.shares or self.zero
+        return split.gathered() if split else contextlib.nullcontext()
 
     @property
-    def _plain(self) -> torch.optim.Optimizer:
+    def is_split(self) -> bool:
+        """Whether all processes must bring their share of weights or states when something is saved."""
+        return bool(self.shares or self.zero)
+
+    @property
+    def plain_optimizer(self) -> torch.optim.Optimizer:
         """The optimizer itself, without accelerate's wrapper."""
         plain: torch.optim.Optimizer = getattr(self.optimizer, "optimizer", self.optimizer)
         return plain
-
-    def load_optimizer_state(self, state: dict[str, Any]) -> None:
-        """Put a saved optimizer state back."""
-        whole = state["optimizer"]
-        mine = self.shares.local_state(self._plain, whole) if self.shares else whole
-        self.optimizer.load_state_dict(mine)
-        saved = mine["state"]
-        for number, parameter in enumerate(p for group in self.optimizer.param_groups for p in group["params"]):
-            restore_precision(parameter, self.optimizer.state.get(parameter), saved.get(number, {}))
-        if self.accelerator.scaler and state.get("scaler"):
-            self.accelerator.scaler.load_state_dict(state["scaler"])
-        if self._ema and state.get("ema"):
-            average = [self._own(number, tensor) for number, tensor in enumerate(state["ema"]["average"])]
-            self._ema.load({**state["ema"], "average": average})
-        elif self._ema:
-            self._ema.restart()
 
     def counts(self) -> tuple[int, int]:
         """(trained weights, all weights of the trained parts)."""

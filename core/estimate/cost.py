@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import statistics
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from core import presets, registry
 from core.anatomy.source import Anatomy
 from core.anatomy.trained import Trained
 from core.errors import UserError
-from core.outlook import Outlook
+from core.outlook import Outlook, effective_batch
 from core.runs import Run, tail_events
 from core.settings import Settings
 
@@ -25,7 +26,7 @@ _STEPS = 50
 #: A latent's entry in its file's header: name, place, checksum.
 _NAME_BYTES = 180
 #: Options that decide the speed; a run tells something only where they are the same.
-_ALIKE = (
+DECIDE_SPEED = (
     "model.base",
     "data.resolution",
     "training.method",
@@ -45,11 +46,13 @@ class Speed:
         images_per_second: Trained pictures a second, all processes together.
         watts: Mean power over the run; None where nothing measured it.
         run: Its name.
+        measuring_seconds: What one measurement of the stable losses took; 0 where none was seen.
     """
 
     images_per_second: float
     watts: float | None
     run: str
+    measuring_seconds: float = 0.0
 
 
 def earlier_speed(settings: Settings, runs: Iterable[Run]) -> Speed | None:
@@ -76,7 +79,7 @@ def _alike(path: Path, stamp: int) -> dict[str, Any]:
 def _deciding(settings: Settings) -> dict[str, Any]:
     """The options that decide the speed."""
     values = presets.flat(settings)
-    return {key: values[key] for key in _ALIKE}
+    return {key: values[key] for key in DECIDE_SPEED}
 
 
 def _speed_of(run: Run) -> Speed | None:
@@ -87,7 +90,16 @@ def _speed_of(run: Run) -> Speed | None:
     readings = [event for event in events if isinstance(event, ev.Telemetry)]
     last = readings[-1] if readings else None
     watts = last.kwh * 3.6e6 / last.seconds if last and last.kwh > 0 and last.seconds > 0 else None
-    return Speed(statistics.median(speeds), watts, run.name)
+    return Speed(statistics.median(speeds), watts, run.name, _measuring_seconds(events))
+
+
+def _measuring_seconds(events: Iterable[ev.AnyEvent]) -> float:
+    """What measuring both splits once took, by the median of the measurements among the events."""
+    durations: dict[str, list[float]] = {}
+    for event in events:
+        if isinstance(event, ev.Evaluated):
+            durations.setdefault(event.split, []).append(event.duration)
+    return sum(statistics.median(found) for found in durations.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,10 +112,12 @@ class Cost:
 
 
 def cost(settings: Settings, images: int | None, speed: Speed | None) -> Cost:
-    """What so many trained pictures take at a speed."""
+    """What so many trained pictures take at a speed, with the measurements of the stable loss on the way."""
     if images is None or speed is None:
         return Cost(None, None, None)
-    hours = images / speed.images_per_second / 3600
+    every, steps = settings.validation.every_steps, images / effective_batch(settings)
+    measured = math.ceil(steps / every) + 1 if every else 0
+    hours = (images / speed.images_per_second + measured * speed.measuring_seconds) / 3600
     kwh = None if speed.watts is None else speed.watts * hours / 1000
     return Cost(hours, kwh, None if kwh is None else kwh * settings.hardware.price_per_kwh)
 

@@ -12,11 +12,13 @@ from core.anatomy.layers import Layer, tensors_of
 from core.anatomy.source import Anatomy
 from core.anatomy.trained import Trained, trained_parts
 from core.estimate.network import FULL, HALF, Arithmetic
-from core.estimate.step import BUNDLE_WEIGHTS, Work, decoding_peak, encoding_peak, training_peak
+from core.estimate.step import BUNDLE_WEIGHTS, OWN, Work, decoding_peak, encoding_peak, looking_peak, training_peak
 from core.estimate.tape import ACTIVATIONS, CASTS, GRADIENTS
 from core.settings import Settings
-from core.settings.sample import TOGETHER
+from core.together import decoded_together, drawn_together, measured_together
 
+#: Weights that DeepSpeed exchanges at once (core/engine/zero.py tells it so); its own default takes 1 GB.
+ZERO_BUCKET_WEIGHTS = 50_000_000
 #: A CUDA context with cuDNN's and cuBLAS' kernels and workspaces; 0.5 to 0.8 GiB by card and driver.
 CUDA_CONTEXT_BYTES = 700 << 20
 WEIGHTS, TEXTS, VAE, STATES, EMA = "model", "text encoders", "VAE", "optimizer states", "EMA"
@@ -86,7 +88,9 @@ def phases(settings: Settings, anatomy: Anatomy) -> list[Memory]:
     found = [_training(settings, anatomy, trained)]
     found.append(_caching(settings, anatomy))
     if settings.sample.prompts:
-        found.append(_sampling(settings, anatomy, found[0]))
+        found.append(_sampling(settings, anatomy, trained, found[0]))
+    if settings.validation.every_steps:
+        found.append(_measuring(settings, anatomy, trained, found[0]))
     return found
 
 
@@ -107,6 +111,7 @@ def _training(settings: Settings, anatomy: Anatomy, trained: Mapping[str, Traine
         accumulating=training.accumulation > 1,
         fused=training.fused_backward_pass,
         how=how,
+        passes=int(settings.data.max_tokens) // OWN,
     )
     moving = Counter(training_peak(anatomy, trained, work))
     gradients = sum(_trained_bytes(anatomy.parts[part], what, how) for part, what in trained.items())
@@ -152,7 +157,7 @@ def _resident(settings: Settings, anatomy: Anatomy, trained: Mapping[str, Traine
     """Weights in memory while training."""
     parts: Counter[str] = Counter({WEIGHTS: part_bytes(anatomy.parts["unet"], trained.get("unet"), how)})
     texts = [part for part in anatomy.text_encoders if part in trained]
-    if texts or settings.data.shuffle_tags:
+    if texts or settings.data.shuffle_tags or settings.data.tag_dropout > 0:
         parts[TEXTS] = sum(part_bytes(anatomy.parts[p], trained.get(p), how) for p in anatomy.text_encoders)
     if settings.sample.prompts:
         parts[VAE] = _vae_bytes(anatomy)
@@ -206,16 +211,24 @@ def _share_out(parts: Counter[str], settings: Settings, gradients: int) -> None:
     """What several GPUs add or share: DDP copies all gradients into buckets; FSDP and ZeRO split what is kept.
 
     FSDP splits the weights, frozen ones too, their gradients, the optimizer's states and the EMA; activations are each
-    GPU's own.
+    GPU's own. DeepSpeed splits the states, to which its own 32-bit weights belong, and in stage 2 the gradients; with
+    bf16 the model's trained weights and their gradients have 16 bits.
     """
-    processes = settings.hardware.processes
+    hardware, processes = settings.hardware, settings.hardware.processes
     if processes < 2:
         return
-    way = settings.hardware.parallel
-    if way == "ddp":
+    if hardware.parallel == "ddp":
         parts[BUCKETS] = gradients
         return
-    split = (STATES, GRADIENTS, WEIGHTS, EMA) if way == "fsdp" else (STATES, GRADIENTS)
+    split: tuple[str, ...] = (STATES, GRADIENTS, WEIGHTS, EMA)
+    if hardware.parallel == "deepspeed":
+        split = (STATES, GRADIENTS) if hardware.zero_stage > 1 else (STATES,)
+        held = HALF if precision(settings) == "bf16" else FULL
+        parts[BUCKETS] = 2 * held * min(ZERO_BUCKET_WEIGHTS, gradients // FULL)
+        if not hardware.offload_states:
+            parts[STATES] += gradients
+        parts[WEIGHTS] -= gradients - gradients * held // FULL
+        parts[GRADIENTS] = parts[GRADIENTS] * held // FULL
     for name in split:
         parts[name] = -(-parts[name] // processes)
 
@@ -229,16 +242,41 @@ def _caching(settings: Settings, anatomy: Anatomy) -> Memory:
     return _with_overhead("caching", parts, how)
 
 
-def _sampling(settings: Settings, anatomy: Anatomy, training: Memory) -> Memory:
-    """Samples are decoded beside everything that training keeps, but without gradients and saved results."""
-    how = _vae_arithmetic(settings)
-    factor = pixels_per_latent(anatomy)
-    sample, full = settings.sample, settings.data.resolution
-    height, width = (_tile(settings, anatomy, side or full) // factor for side in (sample.height, sample.width))
+def _sampling(settings: Settings, anatomy: Anatomy, trained: Mapping[str, Trained], training: Memory) -> Memory:
+    """Samples are denoised, with and without their prompts, and decoded beside everything that training keeps."""
+    sample, full, factor = settings.sample, settings.data.resolution, pixels_per_latent(anatomy)
+    height, width = sample.height or full, sample.width or full
+    drawn = min(drawn_together(width, height), len(sample.prompts))
+    rows = drawn * (2 if sample.cfg > 1 else 1)
+    tile = (_tile(settings, anatomy, height) // factor, _tile(settings, anatomy, width) // factor)
+    decoded = min(decoded_together(width, height), drawn)
+    decoding = Counter({ACTIVATIONS: decoding_peak(anatomy, decoded, *tile, _vae_arithmetic(settings))})
+    denoising = _looking(settings, anatomy, trained, (rows, height // factor, width // factor))
+    parts = _kept(training) + max(decoding, denoising, key=lambda moment: sum(moment.values()))
+    return _with_overhead("sampling", parts, arithmetic(settings))
+
+
+def _measuring(settings: Settings, anatomy: Anatomy, trained: Mapping[str, Trained], training: Memory) -> Memory:
+    """The stable loss is measured beside everything that training keeps, without gradients and saved results."""
+    side = latent_side(settings, anatomy)
+    parts = _kept(training)
+    parts.update(_looking(settings, anatomy, trained, (measured_together(settings.data.resolution), side, side)))
+    return _with_overhead("measuring", parts, arithmetic(settings))
+
+
+def _kept(training: Memory) -> Counter[str]:
+    """What stays in memory while the training stands still."""
     kept = (WEIGHTS, TEXTS, VAE, STATES, EMA, BUCKETS)
-    parts = Counter({name: count for name, count in training.components.items() if name in kept})
-    parts[ACTIVATIONS] = decoding_peak(anatomy, min(TOGETHER, len(sample.prompts)), height, width, how)
-    return _with_overhead("sampling", parts, how)
+    return Counter({name: count for name, count in training.components.items() if name in kept})
+
+
+def _looking(
+    settings: Settings, anatomy: Anatomy, trained: Mapping[str, Trained], shape: tuple[int, int, int]
+) -> Counter[str]:
+    """Bytes by name of a forward pass for (rows, height, width) latents that nothing is learned from."""
+    passes = int(settings.data.max_tokens) // OWN
+    work = Work(*shape, False, False, False, arithmetic(settings), passes)
+    return Counter(looking_peak(anatomy, trained, work))
 
 
 def _vae_arithmetic(settings: Settings) -> Arithmetic:

@@ -12,8 +12,11 @@ from core.estimate.forward import Unet, clip, vae_decode, vae_encode
 from core.estimate.network import FULL, Arithmetic, Network
 from core.estimate.tape import GRADIENTS, Meter, Tape, Tensor
 
-#: Tokens of a caption, and weights that the fused backward pass moves together (core/engine/fused_backward.py).
-TOKENS, BUNDLE_WEIGHTS = 77, 500_000
+#: Weights that the fused backward pass moves together (core/engine/fused_backward.py).
+BUNDLE_WEIGHTS = 500_000
+
+#: Tokens that a text encoder reads in one pass, and those among them that are the caption's own.
+PASS, OWN = 77, 75
 
 Parts = tuple[tuple[str, Trained], ...]
 
@@ -23,6 +26,7 @@ class Work:
     """What decides the memory of a step besides the weights.
 
     Attributes:
+        passes: Passes of the text encoder that one caption takes: 1 to 3.
         height, width: Of the latents.
         accumulating: Whether gradients of an earlier batch are there already.
         fused: Whether gradients are freed as the weights move.
@@ -35,6 +39,7 @@ class Work:
     accumulating: bool
     fused: bool
     how: Arithmetic
+    passes: int = 1
 
 
 def training_peak(anatomy: Anatomy, trained: Mapping[str, Trained], work: Work) -> dict[str, int]:
@@ -86,16 +91,37 @@ def _conditioning(
     """(text states, pooled ones): by the text encoders where one is trained, else from the cache."""
     tape = networks["unet"].tape
     width = int(anatomy.configs["unet"].get("cross_attention_dim") or 1280)
-    shape = (work.batch, TOKENS, width)
+    shape = (work.batch, work.passes * OWN + PASS - OWN, width)
     pooled = tape.new((work.batch, width), FULL)
     texts = [part for part in anatomy.text_encoders if part in trained]
     if not texts:
         return tape.new(shape, FULL), pooled
-    states = [clip(networks[part], anatomy.configs[part], work.batch, TOKENS, work.checkpointing) for part in texts]
+    rows = work.batch * work.passes
+    states = [clip(networks[part], anatomy.configs[part], rows, PASS, work.checkpointing) for part in texts]
     node = tape.node([(state.node, state.bytes) for state in states])
     joined = tape.new(shape, states[0].size)
     joined.node = node
     return joined, pooled
+
+
+def looking_peak(anatomy: Anatomy, trained: Mapping[str, Trained], work: Work) -> dict[str, int]:
+    """Bytes by name at the worst moment of the UNet's forward pass that nothing is learned from."""
+    return dict(_look(anatomy, _ByIdentity(tuple(sorted(trained.items(), key=lambda item: item[0]))), work))
+
+
+@lru_cache(maxsize=256)
+def _look(anatomy: Anatomy, key: _ByIdentity, work: Work) -> dict[str, int]:
+    meter = Meter()
+    tape = Tape(meter)
+    tape.recording = False
+    network = Network(tape, anatomy.parts["unet"], dict(key.parts).get("unet", Trained()), work.how)
+    width = int(anatomy.configs["unet"].get("cross_attention_dim") or 1280)
+    context = tape.new((work.batch, work.passes * OWN + PASS - OWN, width), FULL)
+    pooled = tape.new((work.batch, width), FULL)
+    latents = tape.new((work.batch, 4, work.height, work.width), FULL)
+    Unet(network, anatomy.configs["unet"], False)(latents, context, pooled)
+    network.end_autocast()
+    return meter.at_peak
 
 
 @lru_cache(maxsize=64)

@@ -81,18 +81,19 @@ def fixed_tensors() -> dict[str, torch.Tensor]:
 
 
 def tokenize(models: Models, prompts: list[str]) -> torch.Tensor:
-    """Token numbers (batch, 77), int64, cut at 77 and padded with the end token as SD 1.5 expects."""
+    """Token numbers (batch, pieces, 77), int64, padded with the end token as SD 1.5 expects."""
     return _tokens.tokenize(models, prompts)
 
 
 def encode_tokens(
     encoders: Mapping[str, torch.nn.Module], tokens: torch.Tensor, clip_skip: int = 1
 ) -> dict[str, torch.Tensor]:
-    """The conditioning of tokens (batch, 77): {"encoder_hidden_states": (batch, 77, width)}.
+    """The conditioning of tokens (batch, pieces, 77): {"encoder_hidden_states": (batch, 75 * pieces + 2, width)}.
 
     `clip_skip` counts from the end as A1111 does: 1 is the last layer, 2 the one before it; the final norm is applied.
     """
-    return {"encoder_hidden_states": _clip.states(encoders["text_encoder"], tokens, clip_skip)}
+    states = _clip.states(encoders["text_encoder"], tokens.flatten(0, 1), clip_skip)
+    return {"encoder_hidden_states": _tokens.joined(states, len(tokens))}
 
 
 def unread(part: str, config: Mapping[str, Any], clip_skip: int) -> tuple[str, ...]:

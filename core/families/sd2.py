@@ -42,8 +42,8 @@ LORA_ORIGINAL_NAMES = False
 #: The class that a diffusers folder's model_index.json names.
 PIPELINE = "StableDiffusionPipeline"
 
-#: CLIP's end token, and what OpenCLIP pads with ("!").
-_END, _PAD = 49407, 0
+#: What OpenCLIP pads with ("!").
+_PAD = 0
 
 
 def recognises(keys: Collection[str]) -> bool:
@@ -88,18 +88,19 @@ def fixed_tensors() -> dict[str, torch.Tensor]:
 
 
 def tokenize(models: Models, prompts: list[str]) -> torch.Tensor:
-    """Token numbers (batch, 77), int64, cut at 77 and padded with "!" (0), as OpenCLIP pads."""
-    return _tokens.padded_with(_tokens.tokenize(models, prompts), _END, _PAD)
+    """Token numbers (batch, pieces, 77), int64, padded with "!" (0), as OpenCLIP pads."""
+    return _tokens.tokenize(models, prompts, _PAD)
 
 
 def encode_tokens(
     encoders: Mapping[str, torch.nn.Module], tokens: torch.Tensor, clip_skip: int = 1
 ) -> dict[str, torch.Tensor]:
-    """The conditioning of tokens (batch, 77): {"encoder_hidden_states": (batch, 77, width)}.
+    """The conditioning of tokens (batch, pieces, 77): {"encoder_hidden_states": (batch, 75 * pieces + 2, width)}.
 
     `clip_skip` 1 is the 23rd layer of OpenCLIP's 24, which SD 2.x was trained with; the final norm is applied.
     """
-    return {"encoder_hidden_states": _clip.states(encoders["text_encoder"], tokens, clip_skip)}
+    states = _clip.states(encoders["text_encoder"], tokens.flatten(0, 1), clip_skip)
+    return {"encoder_hidden_states": _tokens.joined(states, len(tokens))}
 
 
 def unread(part: str, config: Mapping[str, Any], clip_skip: int) -> tuple[str, ...]:

@@ -40,8 +40,8 @@ LORA_ORIGINAL_NAMES = True
 #: The class that a diffusers folder's model_index.json names.
 PIPELINE = "StableDiffusionXLPipeline"
 
-#: CLIP's end token, and what SDXL pads its second encoder's tokens with ("!").
-_END, _PAD_2 = 49407, 0
+#: What SDXL pads its second encoder's tokens with ("!").
+_PAD_2 = 0
 
 
 def recognises(keys: Collection[str]) -> bool:
@@ -89,31 +89,31 @@ def fixed_tensors() -> dict[str, torch.Tensor]:
 
 
 def tokenize(models: Models, prompts: list[str]) -> torch.Tensor:
-    """Token numbers (batch, 2, 77), int64: for each encoder its own padding (the end token; "!")."""
+    """Token numbers (batch, 2, pieces, 77), int64: for each encoder its own padding (the end token; "!")."""
     import torch
 
-    first = _tokens.tokenize(models, prompts)
-    return torch.stack([first, _tokens.padded_with(first, _END, _PAD_2)], dim=1)
+    return torch.stack([_tokens.tokenize(models, prompts), _tokens.tokenize(models, prompts, _PAD_2)], dim=1)
 
 
 def encode_tokens(
     encoders: Mapping[str, torch.nn.Module], tokens: torch.Tensor, clip_skip: int = 1
 ) -> dict[str, torch.Tensor]:
-    """The conditioning of tokens (batch, 2, 77).
+    """The conditioning of tokens (batch, 2, pieces, 77).
 
-    {"encoder_hidden_states": (batch, 77, 2048), "pooled": (batch, 1280)}: both encoders' layers before the last, side
-    by side and without the final norm, and the second one's projected state of the end token. `clip_skip` 1 and 2 are
-    both that layer, which SDXL was trained with; 3 is one before it, and so on.
+    {"encoder_hidden_states": (batch, 75 * pieces + 2, 2048), "pooled": (batch, 1280)}: both encoders' layers before
+    the last, side by side and without the final norm, and the second one's projected state of the end token of the
+    first piece, as in sd-scripts. `clip_skip` 1 and 2 are both that layer, which SDXL was trained with; 3 is one
+    before it, and so on.
     """
     import torch
 
     states, pooled = [], None
     for number, name in enumerate(TEXT_ENCODERS):
         encoder: Any = encoders[name]
-        output = encoder(tokens[:, number], output_hidden_states=True)
+        output = encoder(tokens[:, number].flatten(0, 1), output_hidden_states=True)
         layers = output.hidden_states
-        states.append(layers[-min(max(2, clip_skip), len(layers))])
-        pooled = output[0]
+        states.append(_tokens.joined(layers[-min(max(2, clip_skip), len(layers))], len(tokens)))
+        pooled = output[0][:: tokens.shape[2]]
     if pooled is None:
         raise AssertionError("SDXL has two text encoders")
     return {"encoder_hidden_states": torch.cat(states, dim=-1), "pooled": pooled}

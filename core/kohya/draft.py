@@ -68,6 +68,8 @@ def _typed(entry: Entry, value: Any) -> Any:
         if not found.is_integer():
             raise ValueError(value)
         return int(found)
+    if entry.kind == "tables":
+        return value
     if entry.kind == "list":
         return [str(item) for item in value] if isinstance(value, list | tuple) else [str(value)]
     return str(value)

@@ -56,7 +56,6 @@ def _text(job: Job) -> None:
         job.answer("clip_skip", "unneeded", note="1 is what Burnish does")
     else:
         job.take("clip_skip", "model.clip_skip")
-    if job.has("max_token_length"):
-        if job.number("max_token_length") == 75 and not job.draft.by_alias("max_token_length"):
-            job.answer("max_token_length", "unneeded", note="75 is what Burnish does")
-        job.lacking("max_token_length", "captions are cut at 75 tokens in this version")
+    length = job.number("max_token_length")
+    if length is not None:
+        job.take("max_token_length", "data.max_tokens", f"{length:g}")

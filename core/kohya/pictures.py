@@ -15,6 +15,15 @@ from core.kohya.source import Folder
 _SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".jxl", ".avif"}
 _REPEATS = re.compile(r"^(\d+)_(.*)$")
 
+#: Options of captions that mean the same here.
+_CAPTIONS = (
+    ("caption_dropout_rate", "data.caption_dropout"),
+    ("caption_dropout_every_n_epochs", "data.dropout_every_epochs"),
+    ("caption_tag_dropout_rate", "data.tag_dropout"),
+    ("keep_tokens_separator", "data.keep_separator"),
+    ("secondary_separator", "data.group_separator"),
+)
+
 #: The options of sd-scripts' buckets, ours, and its defaults.
 _BUCKETS = (
     ("min_bucket_reso", "data.min_side", 256),
@@ -42,7 +51,7 @@ def _folders(job: Job) -> None:
         job.take("train_data_dir", "data.folders", list(dict.fromkeys(map(job.path, paths))))
     if job.has("in_json"):
         field = job.draft.by_alias("in_json")
-        if not field or not job.take("in_json", field):
+        if not field or not job.take("in_json", field, [job.path(job.text("in_json"))]):
             note = "Burnish finds pictures, sizes and captions itself; captions must lie beside the pictures"
             job.answer("in_json", "equivalent", "data.folders", note)
     if job.source.folders:
@@ -70,9 +79,10 @@ def folders(job: Job) -> list[Folder]:
 
 
 def repeats(job: Job) -> int:
-    """How often a picture is seen in one of sd-scripts' epochs: the mean over all pictures, at least 1. Says so.
+    """How often every picture is seen in one of sd-scripts' epochs, at least 1.
 
-    Burnish's epoch sees each picture once, so its count of epochs is multiplied by this.
+    Burnish's epoch sees each picture once, so its count of epochs is multiplied by this. Where folders have different
+    repeats they become rules of folders instead, and the epochs are the same.
     """
     if job.has("in_json"):
         given = job.number("dataset_repeats")
@@ -85,12 +95,12 @@ def repeats(job: Job) -> int:
                 "The folder is not here or has none; if yours has them, multiply training.max_epochs."
             )
         return 1
-    counts = [_pictures(job.source.near(folder.path)) or 1 for folder in found]
-    mean = sum(folder.repeats * count for folder, count in zip(found, counts, strict=True)) / sum(counts)
     if len({folder.repeats for folder in found}) > 1:
         listed = ", ".join(f"{Path(folder.path).name}: {folder.repeats}" for folder in found)
-        job.notes.append(f"The folders have different repeats ({listed}); Burnish shows every picture equally often.")
-    return max(1, round(mean))
+        rules = [{"path": job.path(folder.path), "repeats": folder.repeats} for folder in found if folder.repeats != 1]
+        job.default("data.folder_rules", rules, f"the folders have different repeats ({listed})")
+        return 1
+    return max(1, found[0].repeats)
 
 
 def uses(job: Job) -> int:
@@ -129,6 +139,7 @@ def _buckets(job: Job) -> None:
     """Without --enable_bucket sd-scripts crops to the square, unless a metadata file has buckets already."""
     asked = job.on("enable_bucket") or job.has("in_json")
     told = [name for name in _BUCKET_NAMES if job.on(name)]
+    job.default("data.buckets", "kohya", "sd-scripts' own; least-crop cuts off less and leaves no short batches")
     job.answer("enable_bucket", "unneeded", note="off" if not job.on("enable_bucket") else "Burnish always has buckets")
     if not asked and not told:
         side = job.draft.values.get("data.resolution", 512)
@@ -153,12 +164,15 @@ def _captions(job: Job) -> None:
     job.take("shuffle_caption", "data.shuffle_tags", job.on("shuffle_caption"))
     if not job.take("keep_tokens", "data.keep_tags"):
         job.default("data.keep_tags", 0, "sd-scripts' default of --keep_tokens")
-    job.take("caption_dropout_rate", "data.caption_dropout")
-    job.take("caption_prefix", "data.trigger", None, "equivalent", "joined to the caption by a comma")
+    for name, field in _CAPTIONS:
+        job.take(name, field)
+    for name, field in (("caption_prefix", "data.prefix"), ("caption_suffix", "data.suffix")):
+        job.take(name, field, None, "equivalent", "it is never shuffled or counted among the kept tags")
     if job.on("enable_wildcard"):
         job.answer("enable_wildcard", "equivalent", "data.captions", "{a|b} and several lines are always drawn from")
-    if job.text("caption_separator").strip() in (",", ""):
+    if job.text("caption_separator") == ",":
         job.answer("caption_separator", "unneeded", note="the comma is Burnish's too")
+    job.take("caption_separator", "data.separator")
     _class_words(job)
 
 
@@ -206,9 +220,10 @@ def _captionless(folder: Path) -> bool:
 
 def _changes(job: Job) -> None:
     job.take("flip_aug", "data.flip", job.on("flip_aug"))
+    if job.on("random_crop"):
+        job.take("random_crop", "data.crop_focus", "random")
     for name, note in (
         ("color_aug", "colours are not changed in this version"),
-        ("random_crop", "pictures are cropped at their middle, and cached so"),
         ("alpha_mask", "masks are not in this version"),
         ("masked_loss", "masks are not in this version"),
     ):
@@ -218,12 +233,6 @@ def _changes(job: Job) -> None:
 
 #: Flags about data without a like in Burnish, with the values that switch them off.
 _MISSING: Sequence[tuple[str, tuple[str, ...], str]] = (
-    ("caption_dropout_every_n_epochs", ("0",), "captions are dropped by share only (data.caption_dropout)"),
-    ("caption_tag_dropout_rate", ("0",), "single tags are not dropped in this version"),
-    ("caption_suffix", ("",), "words at the end of every caption are not in this version"),
-    ("caption_separator", (), "tags are separated by commas"),
-    ("keep_tokens_separator", ("",), "tags in front are kept by number (data.keep_tags)"),
-    ("secondary_separator", ("",), "there is one separator of tags, the comma"),
     ("token_warmup_min", ("1",), "the number of tags does not grow in Burnish"),
     ("token_warmup_step", ("0",), "the number of tags does not grow in Burnish"),
     ("face_crop_aug_range", ("",), "pictures are cropped at their middle"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import cache
 from typing import Any, TypeVar, cast
 
@@ -19,6 +20,7 @@ from core.settings.training import TrainingSettings
 from core.settings.validation import ValidationSettings
 
 Table = TypeVar("Table", bound=Section)
+Pages = TypeVar("Pages", bound=BaseModel)
 
 
 class Settings(BaseModel):
@@ -43,18 +45,23 @@ class Settings(BaseModel):
 @cache
 def settings_model() -> type[Settings]:
     """Settings with one more table for each component that declares Options, found by the registry."""
+    return with_tables(Settings, registry.SETTINGS_FOLDERS)
+
+
+def with_tables(base: type[Pages], folders: Iterable[str]) -> type[Pages]:
+    """A model of pages with one more table for each component of `folders` that declares Options."""
     tables: dict[str, Any] = {}
-    for folder in registry.SETTINGS_FOLDERS:
+    for folder in folders:
         for name, module in registry.components(folder).items():
             options = getattr(module, "Options", None)
             if options is not None:
-                if name in tables or name in Settings.model_fields:
+                if name in tables or name in base.model_fields:
                     raise TypeError(
                         f"core/{folder}/{name}.py: there is a table '{name}' already; call the file otherwise"
                     )
                 extra: dict[str, Any] = {"owner": f"{folder}.{name}"}
                 tables[name] = (options, Field(default_factory=options, json_schema_extra=extra))
-    return create_model("Settings", __base__=Settings, **tables)
+    return create_model(base.__name__, __base__=base, **tables)
 
 
 def default_settings() -> Settings:

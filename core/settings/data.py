@@ -5,12 +5,16 @@ from __future__ import annotations
 from typing import ClassVar, Literal
 
 from core.schema import Section, opt
+from core.settings.captions import CaptionSettings
+from core.settings.folder_rules import FolderRules
+from core.settings.interop import InteropSettings
+from core.settings.latents import LatentSettings
+
+_BUCKETS = "Buckets"
 
 
-class DataSettings(Section):
-    """The pictures, their captions and how they are cut to size."""
-
-    title: ClassVar[str] = "Data"
+class PictureSettings(Section):
+    """Which pictures there are and how they are cut to size."""
 
     folders: list[str] = opt(
         [],
@@ -19,6 +23,14 @@ class DataSettings(Section):
         "file (tags) or a .caption file (a sentence) of the same name.",
         editor="folder",
         aliases=("train_data_dir", "image_dir"),
+    )
+    folder_rules: list[FolderRules] = opt(
+        [],
+        label="Rules of folders",
+        help="Folders whose pictures are to be shown more or less often than the others, weigh more or less, are held "
+        "out or serve as regularisation, or have captions, mirroring or masks of their own. The nearest enclosing "
+        "folder counts.",
+        level="advanced",
     )
     resolution: int = opt(
         512,
@@ -31,47 +43,6 @@ class DataSettings(Section):
         usual=(512, 1024),
         aliases=("max_resolution", "target_size"),
     )
-    captions: Literal["tags", "natural", "either", "tags then natural"] = opt(
-        "either",
-        label="Captions",
-        help="Which caption the model reads: the tags (.txt), the sentence (.caption), one of both drawn by chance at "
-        "each use, or the tags followed by the sentence. Mixing both keeps more of what the model already knew. "
-        "When a picture lacks the wanted kind, the other one is used.",
-    )
-    trigger: str = opt(
-        "",
-        label="Trigger words",
-        help="Put in front of every caption. A rare word here gives you one word to call the new style or subject by.",
-        aliases=("instance_prompt",),
-    )
-    shuffle_tags: bool = opt(
-        False,
-        label="Shuffle tags",
-        help="Draws a new order of the tags at each use, so that the model does not learn their order by heart. "
-        "Text states can then be kept only for orders that come again.",
-        level="advanced",
-        aliases=("shuffle_caption",),
-    )
-    keep_tags: int = opt(
-        1,
-        label="Tags kept in front",
-        help="So many tags at the start stay where they are while the others are shuffled.",
-        ge=0,
-        level="advanced",
-        when=("data.shuffle_tags", True),
-        aliases=("keep_tokens",),
-    )
-    caption_dropout: float = opt(
-        0.0,
-        label="Caption dropout",
-        help="Share of the uses in which the caption is left empty. The model then keeps its unconditional half, which "
-        "the CFG scale needs. 0.05 to 0.1 helps in long runs.",
-        ge=0,
-        le=1,
-        usual=(0, 0.2),
-        level="advanced",
-        aliases=("caption_dropout_rate",),
-    )
     flip: bool = opt(
         False,
         label="Mirror pictures",
@@ -79,6 +50,66 @@ class DataSettings(Section):
         "faces with a known side, and anything that must not be mirrored.",
         level="advanced",
         aliases=("flip_aug",),
+    )
+    smallest: int = opt(
+        0,
+        label="Leave out pictures below",
+        help="Pictures whose shorter side has fewer pixels than this are not used; the report counts them. Tiny ones "
+        "teach the model to blur. 0 uses all.",
+        unit="px",
+        ge=0,
+        le=4096,
+        level="advanced",
+        aliases=("min_size", "minimum_image_size"),
+    )
+    transparency: Literal["white", "black", "grey", "ignore"] = opt(
+        "white",
+        label="Behind transparency",
+        help="What stands behind transparent pixels. ignore takes the colours that the file has there, often garbage. To "
+        "train on the solid part alone, give the folder a mask instead.",
+        level="advanced",
+        aliases=("alpha_mask_color", "background_color"),
+    )
+    near_duplicates: int = opt(
+        4,
+        label="Near duplicates",
+        help="Pictures whose perceptual hashes differ in at most so many of 64 bits count as the same: they are "
+        "listed, and none is trained on while its twin is held out. 0 finds only equal hashes; above 6, pictures that "
+        "are merely alike are taken for one.",
+        unit="bits",
+        ge=0,
+        le=8,
+        usual=(0, 6),
+        level="advanced",
+    )
+    buckets: Literal["least-crop", "kohya"] = opt(
+        "least-crop",
+        label="Buckets",
+        help="Pictures of one shape are trained together. least-crop has more shapes, cuts off less, and moves a few "
+        "pictures to a neighbouring shape so that batches are full. kohya repeats what sd-scripts does, for "
+        "comparisons and for its caches: each picture into the nearest shape, short batches as they come.",
+        level="advanced",
+        group=_BUCKETS,
+    )
+    short_batches: Literal["avoid", "keep"] = opt(
+        "avoid",
+        label="Short batches",
+        help="When a shape's pictures do not fill whole batches: avoid moves pictures to neighbouring shapes until at "
+        "most one batch an epoch is short, which cuts off a little more of them. keep cuts off the least; short "
+        "batches then count their few pictures more and take more steps. With very few pictures of many shapes, keep.",
+        level="advanced",
+        group=_BUCKETS,
+        when=("data.buckets", "least-crop"),
+    )
+    crop_focus: Literal["centre", "top", "random"] = opt(
+        "centre",
+        label="Keep when cutting",
+        help="What stays when a picture is taller or wider than its bucket: the centre, the top (heads stay on), or "
+        "another part at each use. Random shows more, but cannot be cached: pictures are decoded and encoded anew at "
+        "every use.",
+        level="advanced",
+        group=_BUCKETS,
+        aliases=("random_crop", "face_crop_aug_range"),
     )
     bucket_step: int = opt(
         64,
@@ -90,6 +121,7 @@ class DataSettings(Section):
         le=512,
         usual=(32, 64),
         level="advanced",
+        group=_BUCKETS,
         aliases=("bucket_reso_steps",),
     )
     min_side: int = opt(
@@ -100,6 +132,7 @@ class DataSettings(Section):
         ge=8,
         le=4096,
         level="advanced",
+        group=_BUCKETS,
         aliases=("min_bucket_reso",),
     )
     max_side: int = opt(
@@ -110,6 +143,7 @@ class DataSettings(Section):
         ge=8,
         le=8192,
         level="advanced",
+        group=_BUCKETS,
         aliases=("max_bucket_reso",),
     )
     upscale: bool = opt(
@@ -118,5 +152,22 @@ class DataSettings(Section):
         help="Pictures smaller than their bucket are enlarged. Without it they are trained in a bucket of their own "
         "size, which keeps them sharp and makes more buckets.",
         level="advanced",
+        group=_BUCKETS,
         aliases=("bucket_no_upscale",),
     )
+    pictures: int = opt(
+        0,
+        label="Pictures used",
+        help="Trains on so many of the pictures only, chosen by their content: the 100 are among the 200, and the "
+        "held-out ones stay the same, so that runs with more and more pictures can be compared. 0 uses all.",
+        unit="pictures",
+        ge=0,
+        level="advanced",
+        aliases=("max_train_samples", "subset", "limit_images"),
+    )
+
+
+class DataSettings(InteropSettings, LatentSettings, CaptionSettings, PictureSettings):
+    """The pictures, how they are cut to size, and their captions; a base further right comes first in the form."""
+
+    title: ClassVar[str] = "Data"

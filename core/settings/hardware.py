@@ -31,10 +31,21 @@ class HardwareSettings(Section):
         "ddp",
         label="How they share the work",
         help="ddp is the fastest, but every GPU holds the whole model, all gradients and states. fsdp splits these and "
-        "the EMA over the GPUs, as DeepSpeed's stage 3 does (not the activations), so that larger trainings fit; it "
-        "wants Linux. deepspeed is known from imported settings and cannot be started yet: choose fsdp.",
+        "the EMA over the GPUs, as DeepSpeed's stage 3 does (not the activations), so that larger trainings fit. "
+        "deepspeed splits the states, and the gradients by its stage, and needs DeepSpeed to be installed. Both want "
+        "Linux.",
         level="advanced",
         aliases=("distributed_type", "fsdp", "deepspeed", "multi_gpu"),
+    )
+    zero_stage: int = opt(
+        2,
+        label="ZeRO stage",
+        help="What DeepSpeed splits over the GPUs: 1 the optimizer's states, 2 the gradients too. For stage 3, which "
+        "splits the weights as well, choose fsdp: it does the same.",
+        ge=1,
+        le=2,
+        level="advanced",
+        when=("hardware.parallel", ("deepspeed",)),
     )
     attention: Literal["sdpa", "xformers"] = opt(
         "sdpa",
@@ -92,6 +103,18 @@ class HardwareSettings(Section):
         le=512,
         level="advanced",
         aliases=("vae_batch_size",),
+    )
+    decode_threads: int = opt(
+        4,
+        label="Threads that decode pictures",
+        help="So many pictures are read, decoded and cut at once ahead of the GPU. Raise it when caching, or training "
+        "with random crops, leaves the GPU waiting; they share one memory.",
+        unit="threads",
+        ge=1,
+        le=128,
+        usual=(2, 32),
+        level="advanced",
+        aliases=("max_data_loader_n_workers", "num_workers", "dataloader_threads"),
     )
     price_per_kwh: float = opt(
         0.30,

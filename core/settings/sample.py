@@ -6,9 +6,6 @@ from typing import ClassVar
 
 from core.schema import Section, opt
 
-#: So many samples are drawn and decoded at once.
-TOGETHER = 8
-
 
 class SampleSettings(Section):
     """Which pictures are drawn while the run goes on, and how."""

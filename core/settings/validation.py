@@ -25,7 +25,8 @@ class ValidationSettings(Section):
         0.1,
         label="Held-out share",
         help="This share of the pictures is never trained on. When their loss turns upwards, the model has begun to "
-        "learn the training pictures by heart.",
+        "learn the training pictures by heart. Where a folder has the role validation, that folder is held out "
+        "instead.",
         ge=0,
         le=0.5,
         usual=(0.02, 0.2),
@@ -39,6 +40,22 @@ class ValidationSettings(Section):
         ge=1,
         le=10_000,
         usual=(4, 64),
+        level="advanced",
+    )
+    chosen: list[str] = opt(
+        [],
+        label="Held out by hand",
+        help="Signatures of pictures that are never trained on, one a line; the Dataset page puts them here. They "
+        "count towards the held-out share.",
+        editor="lines",
+        level="advanced",
+    )
+    never: list[str] = opt(
+        [],
+        label="Never held out",
+        help="Signatures of pictures that are trained on whatever chance says, one a line; the Dataset page puts them "
+        "here.",
+        editor="lines",
         level="advanced",
     )
     timestep_buckets: int = opt(

@@ -172,6 +172,12 @@ def _text_editor(entry: Entry) -> Editor:
     return LongTextEditor(entry) if entry.option.editor in ("text", "lines") else TextEditor(entry)
 
 
+def _tables_editor(entry: Entry) -> Editor:
+    from gui.forms.tables import TablesEditor
+
+    return TablesEditor(entry)
+
+
 _EDITORS: dict[str, Callable[[Entry], Editor]] = {
     "bool": BoolEditor,
     "int": NumberEditor,
@@ -179,6 +185,7 @@ _EDITORS: dict[str, Callable[[Entry], Editor]] = {
     "choice": ChoiceEditor,
     "list": _list_editor,
     "str": _text_editor,
+    "tables": _tables_editor,
 }
 
 

@@ -29,7 +29,7 @@ def spoken(entry: Entry, value: Any) -> str:
     if isinstance(value, int | float):
         return f"{show_number(value)} {entry.option.unit}".strip()
     if isinstance(value, list):
-        return ", ".join(value) or "empty"
+        return ", ".join(map(str, value)) or "empty"
     if entry.option.choices:
         return choice_label(entry.option.choices, str(value))
     return str(value) or "empty"

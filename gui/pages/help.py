@@ -22,9 +22,9 @@ _WHAT = Qt.ItemDataRole.UserRole
 
 
 def guides() -> dict[str, Path]:
-    """The guides by their titles, in the order of their file names."""
+    """The guides by their titles, in the order of the numbers of their files."""
     found = {}
-    for path in sorted((RESOURCES / "docs" / "guides").glob("*.md")):
+    for path in sorted((RESOURCES / "docs" / "guides").glob("*.md"), key=lambda path: int(path.name.split("-")[0])):
         with path.open(encoding="utf-8") as file:
             found[file.readline().lstrip("# ").strip()] = path
     return found

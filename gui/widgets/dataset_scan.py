@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,21 +21,41 @@ def index_file(settings: Any) -> Path:
     from core import paths
     from core.data.index import index_path
 
-    cache = paths.resolve(settings.hardware.cache_folder) if settings.hardware.cache_folder else paths.cache_folder()
-    return index_path(settings.data.folders, cache)
+    return index_path(settings.data.folders, paths.cache_root(settings.hardware.cache_folder))
+
+
+#: What can be learned beside the scan: (title, function of core.data.learning).
+JOBS = {
+    "tokens": ("Counting tokens", "count_tokens"),
+    "twins": ("Looking for near duplicates", "look_closely"),
+}
+_SCANNING = "Looking at the pictures"
+
+
+@dataclass(frozen=True, slots=True)
+class _Order:
+    """What one look is to do: scan, learn (a key of JOBS), and make the report, always."""
+
+    settings: Any
+    rescan: bool
+    learn: str = ""
+
+    @property
+    def title(self) -> str:
+        """What the user is told, "" for the report alone, which is quick."""
+        return _SCANNING if self.rescan else JOBS[self.learn][0] if self.learn else ""
 
 
 class _Look(QThread):
-    """One look: scan (unless only the report is wanted), then the report."""
+    """One look."""
 
     told = Signal(int, int)
 
-    def __init__(self, settings: Any, rescan: bool, parent: QObject) -> None:
+    def __init__(self, order: _Order, parent: QObject) -> None:
         super().__init__(parent)
-        self.settings = settings
+        self.order = order
         self.report: Any = None
         self.failure: Exception | None = None
-        self._rescan = rescan
         self._stop = threading.Event()
         self._last = 0.0
 
@@ -50,68 +71,73 @@ class _Look(QThread):
             self.failure = error
 
     def _look(self) -> None:
-        from core import paths
-        from core.data.index import Index
+        from core.data import learning
         from core.data.report import make_report
+        from core.data.scanning import open_index, scan
 
-        with Index(index_file(self.settings)) as index:
-            if self._rescan:
-                index.scan([paths.resolve(folder) for folder in self.settings.data.folders], self._progress)
-            pictures = []
-            for picture in index.pictures():
-                pictures.append(picture)
-                if len(pictures) % 1000 == 0 and self._stop.is_set():
-                    raise Stopped
-            self.report = make_report(pictures, index.broken(), self.settings)
+        order = self.order
+        with open_index(order.settings) as index:
+            if order.rescan:
+                scan(order.settings, index, self._progress)
+            if order.learn:
+                getattr(learning, JOBS[order.learn][1])(index, order.settings, self._progress)
+            self.report = make_report(index, order.settings, self._quietly)
 
     def _progress(self, done: int, total: int) -> None:
-        if self._stop.is_set():
-            raise Stopped
+        self._quietly(done, total)
         now = time.monotonic()
         if now - self._last > 0.1 or done >= total:
             self._last = now
             self.told.emit(done, total)
+
+    def _quietly(self, *_: object) -> None:
+        if self._stop.is_set():
+            raise Stopped
 
 
 class DatasetScan(QObject):
     """One look at a time; a newer one waits for the older one to end.
 
     Signals:
-        began: A scan of the folders has begun (not sent when only the report is made anew).
+        began: A longer look has begun (not sent when only the report is made anew); what it does, as a title.
         progress: (pictures looked at, pictures in all).
-        done: The core.data.report.Report.
+        done: The core.data.report.Report, and whether the index may hold other pictures or captions now.
         failed: A sentence for the user; "" when the user stopped it.
     """
 
-    began = Signal()
+    began = Signal(str)
     progress = Signal(int, int)
-    done = Signal(object)
+    done = Signal(object, bool)
     failed = Signal(str)
 
     def __init__(self, parent: QObject) -> None:
         super().__init__(parent)
         self._look: _Look | None = None
-        self._next: tuple[Any, bool] | None = None
+        self._next: _Order | None = None
+        self._closed = False
 
     @property
     def busy(self) -> bool:
         """Whether a look is under way."""
         return self._look is not None
 
-    def start(self, settings: Any, rescan: bool = True) -> None:
-        """Look at the folders of `settings`; without `rescan` only make the report of what is known anew."""
-        if self._look is not None:
-            keep = self._next is not None and self._next[1]
-            self._next = (settings, rescan or keep)
-            if not rescan:
-                return
-            self._look.cancel()
+    def start(self, settings: Any, rescan: bool = True, learn: str = "") -> None:
+        """Look at the folders of `settings`; without `rescan` only learn something, or make the report anew."""
+        if self._closed:
             return
-        self._look = _Look(settings, rescan, self)
+        order = _Order(settings, rescan, learn)
+        if self._look is not None:
+            if self._next is not None:
+                order = _Order(settings, rescan or self._next.rescan, learn or self._next.learn)
+            self._next = order
+            if rescan or not self._look.order.title:
+                self._look.cancel()
+            return
+        self._look = _Look(order, self)
         self._look.told.connect(self.progress)
         self._look.finished.connect(self._finished)
-        if rescan:
-            self.began.emit()
+        if order.title:
+            self.began.emit(order.title)
         self._look.start(QThread.Priority.LowPriority)
 
     def cancel(self) -> None:
@@ -121,10 +147,11 @@ class DatasetScan(QObject):
             self._look.cancel()
 
     def close(self) -> None:
-        """Stop and wait: the window is closing."""
+        """Stop and wait, and start nothing more: the window is closing."""
+        self._closed = True
         self.cancel()
         if self._look is not None:
-            self._look.wait(5000)
+            self._look.wait()
 
     def _finished(self) -> None:
         look, self._look = self._look, None
@@ -132,9 +159,9 @@ class DatasetScan(QObject):
             return
         following, self._next = self._next, None
         if following is not None:
-            self.start(*following)
+            self.start(following.settings, following.rescan, following.learn)
         elif look.failure is None:
-            self.done.emit(look.report)
+            self.done.emit(look.report, bool(look.order.title))
         elif isinstance(look.failure, Stopped):
             self.failed.emit("")
         elif isinstance(look.failure, UserError):

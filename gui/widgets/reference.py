@@ -23,6 +23,7 @@ _KINDS = {
     "choice": "choice",
     "list": "list of texts",
     "str": "text",
+    "tables": "list of tables",
 }
 
 

@@ -13,6 +13,7 @@ from gui.widgets.elided import Elided
 PHASES = {
     "index": "Looking at the pictures",
     "cache": "Encoding the pictures",
+    "texts": "Encoding the captions",
     "load": "Loading the model",
     "train": "Training",
     "evaluate": "Measuring the stable loss",

@@ -28,6 +28,7 @@ _WORDS = {
 _PHASES = {
     "index": "looking at the pictures",
     "cache": "encoding the pictures",
+    "texts": "encoding the captions",
     "load": "loading the model",
     "evaluate": "measuring the stable loss",
     "sample": "drawing samples",

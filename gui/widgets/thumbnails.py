@@ -5,9 +5,8 @@ from __future__ import annotations
 import contextlib
 from collections import OrderedDict
 from collections.abc import Iterable
-from pathlib import Path
 
-from PySide6.QtCore import QObject, QRunnable, QSize, Qt, QThreadPool, Signal
+from PySide6.QtCore import QBuffer, QObject, QRunnable, QSize, Qt, QThreadPool, Signal
 from PySide6.QtGui import QImage, QImageReader, QPixmap
 
 #: Bytes of pixels that are kept.
@@ -16,13 +15,26 @@ _AT_ONCE = 2
 
 
 def read_small(path: str, edge: int) -> QImage:
-    """The picture with its longer side at most `edge`; a null image when nothing can decode it."""
-    reader = QImageReader(path)
+    """The picture with its longer side at most `edge`; a null image when nothing can decode it.
+
+    `path` may lie in an archive. Every thread may call it.
+    """
+    from core.data import source
+
+    buffer = QBuffer()
+    if source.split(path) is None:
+        reader = QImageReader(path)
+    else:
+        try:
+            buffer.setData(source.read_bytes(path))
+        except OSError:
+            return QImage()
+        reader = QImageReader(buffer)
     reader.setAutoTransform(True)
     reader.setDecideFormatFromContent(True)
     size = reader.size()
     if size.isValid() and max(size.width(), size.height()) > edge:
-        reader.setScaledSize(size.scaled(QSize(edge, edge), Qt.AspectRatioMode.KeepAspectRatio))
+        reader.setScaledSize(size.scaled(QSize(edge, edge), Qt.AspectRatioMode.KeepAspectRatio).expandedTo(QSize(1, 1)))
     image = reader.read()
     if image.isNull():
         image = _read_with_pillow(path, edge)
@@ -33,11 +45,13 @@ def read_small(path: str, edge: int) -> QImage:
 
 def _read_with_pillow(path: str, edge: int) -> QImage:
     """For the formats that Qt does not know (AVIF, JPEG XL)."""
-    from core.data.pictures import PictureError, load
+    from core.data import source
+    from core.data.pictures import load_bytes
+    from core.data.reasons import PictureError
 
     try:
-        image = load(Path(path))
-    except PictureError:
+        image = load_bytes(source.read_bytes(path))
+    except (PictureError, OSError):
         return QImage()
     image.thumbnail((edge, edge))
     data = image.tobytes()

@@ -37,6 +37,21 @@ def test_nothing_speaks_against_sound_settings(sound: dict[str, Any]) -> None:
     checks.require_startable(presets.build(sound, "test"))
 
 
+def test_rules_of_folders(sound: dict[str, Any], tmp_path: Path) -> None:
+    inside = [{"path": str(tmp_path / "pictures" / "a")}, {"path": str(tmp_path), "role": "validation"}]
+    assert found({**sound, "data.folder_rules": inside}) == []
+
+    def nothing_held_out(rules: list[dict[str, str]]) -> bool:
+        settings = presets.build({**sound, "data.folder_rules": rules, "validation.share": 0}, "test")
+        return any("nothing is held out" in problem.text for problem in checks.problems(settings))
+
+    assert nothing_held_out(inside[:1]) and not nothing_held_out(inside)
+    elsewhere = {**sound, "data.folder_rules": [{"path": "/elsewhere"}]}
+    assert found(elsewhere) == [("data.folder_rules", "warning")]
+    for wrong in ([{"repeats": 2}], [inside[0], inside[0]]):
+        assert ("data.folder_rules", "error") in found({**sound, "data.folder_rules": wrong})
+
+
 @pytest.mark.parametrize(
     ("changes", "key"),
     [
@@ -55,7 +70,12 @@ def test_nothing_speaks_against_sound_settings(sound: dict[str, Any]) -> None:
         ({"training.fused_backward_pass": True}, "training.clip_norm"),
         ({"training.fused_backward_pass": True, "training.accumulation": 2}, "training.accumulation"),
         ({**FUSED, "hardware.processes": 2}, "training.fused_backward_pass"),
-        ({"hardware.parallel": "deepspeed"}, "hardware.parallel"),
+        ({"hardware.parallel": "deepspeed", "training.ema": True}, "training.ema"),
+        ({"hardware.parallel": "deepspeed", "training.optimizer": "schedule_free"}, "training.optimizer"),
+        ({"hardware.parallel": "deepspeed", "training.weights_precision": "bf16"}, "training.weights_precision"),
+        ({"hardware.parallel": "deepspeed", "training.on_nan": "skip"}, "training.on_nan"),
+        ({"hardware.parallel": "deepspeed", "training.optimizer": "came"}, "hardware.parallel"),
+        ({"hardware.parallel": "deepspeed", "training.precision": "fp16"}, "training.precision"),
         ({**SPLIT, "training.optimizer": "adamw8bit"}, "hardware.parallel"),
         ({**SPLIT, "training.optimizer": "came"}, "hardware.parallel"),
         ({**SPLIT, **PRODIGY}, "hardware.parallel"),
@@ -66,6 +86,7 @@ def test_nothing_speaks_against_sound_settings(sound: dict[str, Any]) -> None:
         ({**FUSED, "training.optimizer": "schedule_free"}, "training.fused_backward_pass"),
         ({**PRODIGY, "training.text_encoder_learning_rate": 0.5}, "training.learning_rate"),
         ({"training.optimizer": "schedule_free", "training.ema": True}, "training.ema"),
+        ({"data.tag_rules": ["old -> new", "-> new"]}, "data.tag_rules"),
     ],
 )
 def test_what_keeps_a_run_from_starting(sound: dict[str, Any], changes: dict[str, Any], key: str) -> None:
@@ -123,8 +144,8 @@ def test_what_moves_each_weight_by_itself_may_be_fused(optimizer: str, sound: di
 
 
 def test_visible() -> None:
-    values = {"training.method": "lora", "training.optimizer": "sgd", "data.shuffle_tags": False}
+    values = {"training.method": "lora", "training.optimizer": "sgd", "data.captions": "tags"}
     assert checks.is_visible("lora.rank", values)
     assert not checks.is_visible("adamw.beta1", values)
-    assert not checks.is_visible("data.keep_tags", values)
-    assert checks.is_visible("data.keep_tags", {**values, "data.shuffle_tags": True})
+    assert not checks.is_visible("data.tags_share", values)
+    assert checks.is_visible("data.tags_share", {**values, "data.captions": "either"})

@@ -16,6 +16,7 @@ import pytest
 from core import cli, presets
 from core.commands import test as test_command
 from core.commands import train
+from core.effects import effects
 from core.errors import Stopped, UserError, disk_sentence
 from tests.fixtures.pictures import tiny_pictures
 from tests.fixtures.processes import ROOT, environment, program
@@ -105,16 +106,18 @@ def test_a_change_at_a_resume_is_checked_before_it_is_frozen(tmp_path: Path, cap
 
 
 def test_a_change_at_a_resume_says_what_it_does() -> None:
-    def effects(**changes: object) -> list[str]:
+    def changed(**changes: object) -> list[str]:
         old = presets.flat(presets.load(train.preset_path("starter"), []))
-        return train.effects(old, {**old, **{key.replace("__", "."): value for key, value in changes.items()}})
+        return effects(old, {**old, **{key.replace("__", "."): value for key, value in changes.items()}})
 
-    assert effects(training__learning_rate=1e-5) == ["training.learning_rate: 0.0003 -> 1e-05, from the next step on"]
-    assert effects(training__optimizer="sgd")[0].endswith("whose memory of past gradients begins anew")
-    assert effects() == ["Nothing changes: the run has these settings already."]
+    assert changed(training__learning_rate=1e-5) == ["training.learning_rate: 0.0003 -> 1e-05, from the next step on"]
+    assert changed(training__optimizer="sgd")[0].endswith("whose memory of past gradients begins anew")
+    assert "cannot be compared" in changed(validation__seed=5)[0] and "order" in changed(data__flip=True)[0]
+    assert changed(validation__every_steps=7)[0].endswith("from the next step on")
+    assert changed() == []
     for key, value in (("training__method", "lora"), ("lora__rank", 4), ("model__base", "other")):
         with pytest.raises(UserError, match="cannot change within a run"):
-            effects(**{key: value})
+            changed(**{key: value})
 
 
 def test_a_run_that_is_at_work_is_not_resumed_again(tmp_path: Path, capsys: Capture) -> None:

@@ -35,6 +35,8 @@ print("done", flush=True)
 
 def _value(kind: Any) -> Any:
     """A value of a field's type that is not its default."""
+    if kind is bool:
+        return True
     if kind is int:
         return 3
     if kind is float:
@@ -74,6 +76,7 @@ def test_tags_are_stable() -> None:
     assert [kind.__struct_config__.tag for kind in get_args(ev.AnyEvent)] == [
         *("started", "progress", "step", "evaluated", "telemetry", "checkpoint", "checkpoint_removed", "state_saved"),
         *("sample", "message", "paused", "continued", "ended", "cell", "grid_made", "points"),
+        *("captioned", "caption_totals"),
     ]
 
 

@@ -24,6 +24,16 @@ def test_from_1_to_2() -> None:
     assert tables == {"training": {"accumulation": 4, "activation_checkpointing": True, "seed": 3}}
 
 
+def test_from_2_to_3() -> None:
+    sparse = {"data": {"bucket_step": 32}}
+    STEPS[2](sparse)
+    assert sparse == {"data": {"bucket_step": 32}}
+    numbers = {"bucket_step": 64, "min_side": 256, "max_side": 1024, "upscale": True}
+    frozen = {"data": dict(numbers)}
+    STEPS[2](frozen)
+    assert frozen == {"data": {**numbers, "buckets": "kohya"}}
+
+
 def test_an_old_preset_is_read() -> None:
     preset = presets.parse("format = 1\n[training]\ngradient_accumulation_steps = 4", "old.toml")
     assert preset.values == {"training.accumulation": 4}

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from core import checks, paths, presets
 from core.errors import UserError
 from core.migrations import FORMAT
-from core.schema import Entry
+from core.schema import Entry, fields
 from core.settings import default_settings
 
 BUILT_IN = [
@@ -51,6 +51,36 @@ def test_frozen_settings_say_everything(tmp_path: Path) -> None:
     presets.freeze(tmp_path / "settings.toml", made)
     assert presets.read(tmp_path / "settings.toml").values == presets.flat(made)
     assert presets.thaw(tmp_path / "settings.toml") == made
+
+
+def test_rules_of_folders_are_tables_in_the_file(tmp_path: Path) -> None:
+    rules = [{"path": "/a", "repeats": 2.5}, {"path": "/b", "role": "validation"}]
+    made = presets.build({"data.folder_rules": rules, "training.seed": 7}, "test")
+    presets.save(tmp_path / "mine.toml", made, "Mine")
+    assert presets.read(tmp_path / "mine.toml").values == {"data.folder_rules": rules, "training.seed": 7}
+    assert (tmp_path / "mine.toml").read_text().count("[[data.folder_rules]]") == 2
+    presets.freeze(tmp_path / "settings.toml", made)
+    assert (tmp_path / "settings.toml").read_text().count("weight = 1.0") == 2
+    assert presets.thaw(tmp_path / "settings.toml") == presets.load(tmp_path / "mine.toml") == made
+    (tmp_path / "one.toml").write_text("")
+    change = 'data.folder_rules=[{path = "c", sample = 30}]'
+    assert presets.load(tmp_path / "one.toml", [change]).data.folder_rules[0].sample == 30
+
+
+@pytest.mark.parametrize(
+    ("rules", "says"),
+    [
+        ([{"path": "a"}, {"repeats": -1}], "entry 2: repeats = -1 is not possible: it must be a number at least 0"),
+        ([{"pth": "a"}], "entry 1: there is no 'pth'. Did you mean 'path'?"),
+        ([{"role": "valid"}], "Did you mean 'validation'?"),
+        (["a"], "entry 1: 'a' is not possible: it must be a table."),
+        ("a", "must be a list of tables"),
+    ],
+)
+def test_a_wrong_rule_of_a_folder_is_named(rules: object, says: str) -> None:
+    with pytest.raises(UserError, match=r"data\.folder_rules") as error:
+        presets.build({"data.folder_rules": rules}, "test")
+    assert says in str(error.value)
 
 
 def test_all_built_in_presets_are_there_in_order() -> None:
@@ -206,6 +236,9 @@ def _values(entry: Entry) -> st.SearchStrategy[Any]:
         return st.floats(low, high, allow_nan=False, allow_infinity=False, **limits)
     if entry.kind == "choice":
         return st.sampled_from(entry.choices)
+    if entry.table is not None:
+        row = {inner.field: _values(inner) for inner in fields(entry.table, entry.key)}
+        return st.lists(st.fixed_dictionaries({}, optional=row), max_size=3)
     item = st.sampled_from(entry.choices) if entry.choices else text
     return st.lists(item, max_size=3) if entry.kind == "list" else text
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from core import presets
+from core.caption_job import caption_model
 from core.cli import run
 from core.commands import docs
 from core.grid import GridSettings
@@ -15,7 +16,7 @@ from core.reference import reference
 
 def test_every_option_of_runs_and_grids_is_there() -> None:
     text = reference()
-    known = {**presets.entries(), **presets.entries(GridSettings)}
+    known = {**presets.entries(), **presets.entries(GridSettings), **presets.entries(caption_model())}
     for key, entry in known.items():
         assert f"### `{key}`\n\n**{entry.option.label}.** {entry.option.help}\n" in text, key
 
@@ -25,8 +26,14 @@ def test_what_is_said_of_an_option() -> None:
     part = text.split("### `lora.rank`")[1].split("###")[0]
     assert "default `16`; at least 1 and at most 1024; usually 4 to 128" in part and "`network_dim`" in part
     assert 'Counts when `training.method = "lora"`.' in text
-    assert "counts when `data.shuffle_tags` is `true`" in text
+    assert 'counts when `data.captions` is `"either"`' in text
     assert "- `adamw8bit`: " in text
+
+
+def test_the_fields_of_a_list_of_tables_are_said() -> None:
+    part = reference().split("### `data.folder_rules`")[1].split("###")[0]
+    assert "- `repeats`: Repeats. How often" in part and "*default `1.0`; at least 0 and at most 100000.*" in part
+    assert "one of `by chance`, `train`, `validation`, `regularisation`" in part
 
 
 def test_the_shipped_reference_is_made_and_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

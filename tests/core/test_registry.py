@@ -22,7 +22,7 @@ class Options(Section):
     """Its options."""
     grit: int = opt(400, label="Grit", help="How fine the paper is.", ge=1)
 '''
-_FOLDERS = (*registry.SETTINGS_FOLDERS, "families", "samplers", "axes")
+_FOLDERS = (*registry.CHOOSERS, "families", "samplers", "axes")
 
 
 @pytest.fixture

@@ -6,15 +6,10 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-
-import pytest
-from safetensors.torch import load_file
 
 from core import events as ev
 from core.run_data import RunData, read_run
@@ -124,24 +119,3 @@ def test_a_bug_of_ours_ends_the_run_and_names_the_log(make_run: MakeRun, start: 
     ended = read_run(run.events_path).ended
     assert ended is not None and ended.state == "failed" and "console.log" in ended.text
     assert "Traceback" in run.console_path.read_text()
-
-
-@pytest.mark.skipif(sys.platform != "linux" or os.geteuid() != 0, reason="needs a file system of its own")
-def test_a_full_disk_keeps_the_former_checkpoint(make_run: MakeRun, start: Any, tmp_path: Path) -> None:
-    run = make_run(validation__every_steps=0)
-    small = tmp_path / "small"
-    small.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=9m", "tmpfs", str(small)], check=False).returncode:
-        pytest.skip("no file system can be mounted here")
-    try:
-        shutil.copytree(run.path, small / "run")
-        tight = Run(small / "run")
-        code = start(tight).wait(DEADLINE)
-        ended = read_run(tight.events_path).ended
-        assert code == 2, ended
-        assert ended is not None and "disk is full" in ended.text
-        assert not list(tight.path.rglob("*.part"))
-        for saved in tight.checkpoints():
-            assert load_file(saved.path)
-    finally:
-        subprocess.run(["umount", str(small)], check=True)

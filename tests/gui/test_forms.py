@@ -18,7 +18,17 @@ from gui.forms.numbers import NumberEdit, linear_step, next_nice
 from gui.forms.path_edit import PathEditor
 from gui.forms.plan import sections
 from gui.forms.search import Search
+from gui.forms.tables import TablesEditor
 from gui.settings_model import SettingsModel
+
+
+class Dish(Section):
+    """One item of a list of tables."""
+
+    title: ClassVar[str] = "Dish"
+
+    name: str = opt("", label="Name", help="What it is called.")
+    plates: int = opt(1, label="Plates", help="How many.", ge=0)
 
 
 class KitchenPage(Section):
@@ -44,6 +54,7 @@ class KitchenPage(Section):
     cellars: list[str] = opt([], label="Cellars", help="Where things lie.", editor="folder")
     recipe: str = opt("", label="Recipe", help="A file.", editor="path")
     note: str = opt("", label="Note", help="Anything.", editor="text", group="Words")
+    dishes: list[Dish] = opt([], label="Dishes", help="What there is.")
 
 
 class Kitchen(BaseModel):
@@ -229,6 +240,19 @@ def test_lists_and_paths(qtbot, form: Form) -> None:
     assert isinstance(note, LongTextEditor)
     note.field().setPlainText("a\nb")
     assert form.settings.value("kitchen.note") == "a\nb"
+
+
+def test_a_list_of_tables(qtbot, form: Form) -> None:
+    dishes = _row(form, "kitchen.dishes").editor
+    assert isinstance(dishes, TablesEditor)
+    dishes.field().setPlainText('name = "a, b", plates = 2\n\nname = "c"')
+    assert form.settings.value("kitchen.dishes") == [{"name": "a, b", "plates": 2}, {"name": "c"}]
+    assert form.settings.settings().kitchen.dishes[1].plates == 1
+    dishes.field().setPlainText("name =")
+    problem = form.settings.problem_of("kitchen.dishes")
+    assert problem is not None and "entry 1: 'name =' is not possible" in problem.text
+    form.settings.set("kitchen.dishes", [{"name": "d", "plates": 1}, {"plates": 7}])
+    assert dishes.field().toPlainText() == 'name = "d"\nplates = 7'
 
 
 def test_undo_in_a_field_means_the_settings(qtbot, form: Form) -> None:

@@ -31,6 +31,22 @@ def test_set_undo_redo(qtbot, model: SettingsModel) -> None:
     assert model.settings().training.batch_size == 4
 
 
+def test_rules_of_folders_are_undone_and_judged(model: SettingsModel, tmp_path: Path) -> None:
+    key, one, two = "data.folder_rules", {"path": "/a", "repeats": 2.0}, {"path": "/b", "role": "train"}
+    model.set(key, [one])
+    model.end_edit()
+    model.set(key, [one, two])
+    assert [rule.path for rule in model.settings().data.folder_rules] == ["/a", "/b"]
+    model.undo()
+    assert model.value(key) == [one] and model.differs(key)
+    model.redo()
+    model.save_preset(tmp_path / "mine.toml", "Mine")
+    assert model.value(key) == [one, two] and not model.differs(key)
+    model.set(key, [{**one, "repeats": -2}])
+    problem = model.problem_of(key)
+    assert problem is not None and "entry 1: repeats = -2" in problem.text
+
+
 def test_successive_edits_of_one_field_are_one_step(model: SettingsModel) -> None:
     for value in (2, 25, 256):
         model.set("training.batch_size", value)
@@ -100,10 +116,10 @@ def test_problems_of_the_core_are_told_once_later(qtbot, model: SettingsModel) -
 
 
 def test_visibility_follows_switches_and_components(qtbot, model: SettingsModel) -> None:
-    assert not model.visible("data.keep_tags")
+    assert model.visible("data.tags_share")
     with qtbot.waitSignal(model.visibility_changed):
-        model.set("data.shuffle_tags", True)
-    assert model.visible("data.keep_tags")
+        model.set("data.captions", "tags")
+    assert not model.visible("data.tags_share")
     assert model.visible("lora.rank") == (model.value("training.method") == "lora")
     model.set("training.method", "full")
     assert not model.visible("lora.rank")

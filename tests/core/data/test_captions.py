@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import xxhash
 
-from core.data.captions import Captions, compose, first, read_captions, variants
+from core.data.captions import Captions, compose, explain, first, previews, read_captions, variants
+from core.data.tokens import CaptionTokenizer, tokenizer_folder
 from core.settings.data import DataSettings
 
 
@@ -177,15 +180,195 @@ def test_first_falls_back_too() -> None:
     assert first(Captions("", ""), DataSettings()) == ""
 
 
-@pytest.mark.parametrize("captions", ["tags", "natural", "either", "tags then natural"])
+LONG = Captions("a, b_c, ||| d;;e, {f|g}\nred hair, ^_^", "A {big|small} cat.\nOther.")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"captions": "tags"},
+        {"captions": "natural"},
+        {"captions": "tags then natural"},
+        {"captions": "natural then tags"},
+        {"both_share": 0.4},
+        {"both_share": 1.0},
+        {"tags_share": 0.3},
+        {"tags_share": 1.0},
+        {"tags_share": 0.0, "prefix": "a photo of", "suffix": ", sharp"},
+        {"keep_separator": "|||", "group_separator": ";;"},
+        {"tag_rules": ["b c -> q, a", "red*"], "underscores_to_spaces": True},
+        {"txt_holds": "sentences", "separator": " "},
+        {"separator": " ", "captions": "tags"},
+        {"dropout_every_epochs": 2},
+        {"dropout_every_epochs": 1},
+        {"caption_dropout": 1.0},
+    ],
+)
 @pytest.mark.parametrize("dropout", [0.0, 0.5])
-def test_variants_are_all_that_compose_can_give(captions: str, dropout: float) -> None:
-    data = DataSettings(captions=captions, caption_dropout=dropout, trigger="sks")  # type: ignore[arg-type]
-    for given in (Captions("a, b\nc", "One.\nTwo."), Captions("a", ""), Captions("", "One."), Captions("", "")):
-        drawn = {compose(given, data, np.random.default_rng(seed)) for seed in range(200)}
+def test_variants_are_all_that_compose_can_give(changes: dict[str, Any], dropout: float) -> None:
+    data = DataSettings(**{"caption_dropout": dropout, "trigger": "sks", **changes})
+    for given in (LONG, Captions("a, b\nc", "One.\nTwo."), Captions("a", ""), Captions("", "One."), Captions("", "")):
+        drawn = {compose(given, data, np.random.default_rng(seed), seed % 4) for seed in range(1500)}
         assert variants(given, data) == drawn
+        named = variants(given, data.model_copy(update=NEVER_EMPTY))
+        assert named is not None and first(given, data) in named
+
+
+#: Evaluation does not drop captions.
+NEVER_EMPTY = {"caption_dropout": 0.0, "dropout_every_epochs": 0}
 
 
 def test_variants_that_cannot_be_named() -> None:
     assert variants(Captions("a, b", ""), DataSettings(shuffle_tags=True)) is None
-    assert variants(Captions("a {b|c}", ""), DataSettings()) is None
+    assert variants(Captions("a, b", ""), DataSettings(tag_dropout=0.1)) is None
+    assert variants(Captions("a, b", "S."), DataSettings(tag_dropout=0.1, captions="natural")) == {"S."}
+    assert variants(Captions("{a|b|c|d} {a|b|c|d} {a|b|c|d} {a|b|c|d} {a|b}", ""), DataSettings()) is None
+    assert variants(Captions("\n".join(map(str, range(300))), ""), DataSettings()) is None
+
+
+def test_settings_of_before_draw_what_they_drew() -> None:
+    """What these options gave before others were added; a run that goes on must read the same captions."""
+    data = DataSettings(shuffle_tags=True, keep_tags=1, caption_dropout=0.2, trigger="sks", captions="either")
+    captions = Captions("a, b, c, {d|e}\nf, g, h, i", "A sentence.\nOther.")
+    assert [compose(captions, data, generator(seed)) for seed in range(8)] == BEFORE
+
+
+BEFORE = [
+    "sks, A sentence.",
+    "sks, Other.",
+    "sks, a, b, d, c",
+    "",
+    "sks, Other.",
+    "sks, f, i, h, g",
+    "sks, A sentence.",
+    "sks, Other.",
+]
+
+
+def test_shares_of_tags_and_of_both() -> None:
+    texts = drawn(BOTH, DataSettings(tags_share=0.8), 1000)
+    assert 750 < texts.count("a, b") < 850
+    texts = drawn(BOTH, DataSettings(tags_share=0.8, both_share=0.5), 1000)
+    one, other = texts.count("a, b, A sentence."), texts.count("A sentence., a, b")
+    assert 190 < one < 310 and 190 < other < 310 and 340 < texts.count("a, b") < 460
+
+
+def test_the_sentence_may_come_first_and_the_tags_behind_it_are_shuffled() -> None:
+    data = DataSettings(captions="natural then tags", shuffle_tags=True, keep_tags=1)
+    assert set(drawn(Captions("a, b, c", "S."), data)) == {"S., a, b, c", "S., a, c, b"}
+    assert compose(Captions("a, b", ""), data, generator()) == "a, b"
+
+
+@pytest.mark.parametrize(
+    ("line", "is_sentence"),
+    [
+        ("1girl, solo, long hair, looking at viewer", False),
+        ("blue hair", False),
+        ("masterpiece", False),
+        ("a cat on a mat", True),
+        ("A woman stands by the sea, smiling at someone.", True),
+        ("Two cats.", False),
+        ("Two cats sleep!", True),
+    ],
+)
+def test_what_a_txt_holds(line: str, is_sentence: bool) -> None:
+    auto, sentences = DataSettings(txt_holds="auto"), DataSettings(txt_holds="sentences")
+    shuffled = {"captions": "natural then tags", "shuffle_tags": True}
+    kinds = explain(Captions(line, ""), auto, generator()).kinds
+    assert kinds == (("natural",) if is_sentence else ("tags",))
+    assert explain(Captions(line, ""), sentences.model_copy(update=shuffled), generator()).text == line
+    assert explain(Captions(line, ""), DataSettings(), generator()).kinds == ("tags",)
+
+
+def test_lines_of_both_kinds_in_one_file_are_told_apart() -> None:
+    data = DataSettings(txt_holds="auto", captions="tags then natural")
+    captions = Captions("a, b\nA cat sits on the mat.", "From the other file.")
+    assert set(drawn(captions, data)) == {"a, b, A cat sits on the mat.", "a, b, From the other file."}
+
+
+def test_tags_are_dropped_one_by_one_but_not_those_kept() -> None:
+    data = DataSettings(captions="tags", tag_dropout=0.25, keep_tags=2, trigger="sks")
+    texts = [text.split(", ") for text in drawn(Captions("a, b, c, d, e, f", ""), data, 2000)]
+    assert all(text[:3] == ["sks", "a", "b"] for text in texts)
+    assert all(text[1:] == sorted(text[1:]) for text in texts)
+    for tag in "cdef":
+        assert 1400 < sum(tag in text for text in texts) < 1600
+    assert set(drawn(Captions("a, b, c, d", ""), DataSettings(tag_dropout=1.0, keep_tags=0))) == {""}
+
+
+def test_marks_say_what_is_kept_at_both_ends() -> None:
+    data = DataSettings(captions="tags", shuffle_tags=True, keep_separator="|||", keep_tags=3, tag_dropout=0.5)
+    texts = [text.split(", ") for text in drawn(Captions("a, b ||| c, d, e ||| y, z", ""), data)]
+    assert all(text[:2] == ["a", "b"] and text[-2:] == ["y", "z"] for text in texts)
+    assert {tuple(sorted(text[2:-2])) for text in texts} == {(), *map(tuple, ("c", "d", "e", "cd", "ce", "de", "cde"))}
+    assert compose(Captions("a ||| b", ""), DataSettings(keep_separator="|||"), generator()) == "a, b"
+    assert set(drawn(Captions("a, b", ""), data)) == {"a, b"}
+
+
+def test_groups_stay_together_and_are_read_with_commas() -> None:
+    data = DataSettings(captions="tags", shuffle_tags=True, group_separator=";;", keep_tags=0, tag_rules=["e -> E"])
+    assert set(drawn(Captions("c, d;;e", ""), data)) == {"c, d, E", "d, E, c"}
+
+
+def test_tags_apart_by_blanks() -> None:
+    data = DataSettings(captions="tags", separator=" ", underscores_to_spaces=True)
+    assert compose(Captions("1girl long_hair  ^_^ o_o", ""), data, generator()) == "1girl, long hair, ^_^, o_o"
+    assert compose(Captions("a;b ; c", ""), DataSettings(separator=" ; "), generator()) == "a, b, c"
+
+
+def test_rules_touch_tags_only() -> None:
+    data = DataSettings(captions="tags then natural", tag_rules=["a -> x", "b"])
+    assert compose(Captions("a, b, A, c", "a, b"), data, generator()) == "x, c, a, b"
+
+
+def test_words_before_and_behind() -> None:
+    data = DataSettings(captions="tags", trigger="sks", prefix="a photo of", suffix=", by night")
+    assert compose(BOTH, data, generator()) == "sks, a photo of a, b, by night"
+    assert compose(Captions("", ""), data, generator()) == "sks, a photo of, by night"
+    assert compose(BOTH, DataSettings(captions="tags", suffix="at noon"), generator()) == "a, b at noon"
+
+
+def test_epochs_without_captions() -> None:
+    data = DataSettings(dropout_every_epochs=3, captions="tags")
+    assert [compose(BOTH, data, generator(), epoch) for epoch in range(6)] == ["a, b", "a, b", "", "a, b", "a, b", ""]
+
+
+# What is shown of it
+
+
+def test_a_preview_says_what_was_done() -> None:
+    data = DataSettings(
+        captions="tags", shuffle_tags=True, tag_dropout=0.5, keep_tags=1, tag_rules=["rating:*", "old -> new"]
+    )
+    captions = Captions("first, rating:safe, old, b, c, d, e", "")
+    tokenizer = CaptionTokenizer(tokenizer_folder())
+    for seed in range(20):
+        story = explain(captions, data, generator(seed), tokenizer)
+        assert story.text == compose(captions, data, generator(seed))
+        assert story.replaced == [("rating:safe", ""), ("old", "new")] and story.kept == ["first"]
+        tags = story.text.split(", ")
+        assert sorted([*tags, *story.dropped]) == sorted(["first", "new", "b", "c", "d", "e"])
+        assert story.tokens == 2 * len(tags) - 1 and (story.read, story.unread) == (story.text, "")
+        assert story.shuffled or [tag for tag in ("first", "new", "b", "c", "d", "e") if tag in tags] == tags
+    assert explain(captions, DataSettings(caption_dropout=1.0), generator()).emptied
+
+
+def test_a_preview_shows_where_the_text_is_cut() -> None:
+    captions = Captions("", " ".join(f"{word}" for word in ["cat"] * 90))
+    tokenizer = CaptionTokenizer(tokenizer_folder())
+    short = explain(captions, DataSettings(), generator(), tokenizer)
+    assert (short.tokens, len(short.read.split()), len(short.unread.split())) == (90, 75, 15)
+    assert short.read + short.unread == short.text
+    long = explain(captions, DataSettings(max_tokens=150), generator(), tokenizer)
+    assert (long.tokens, long.unread) == (90, "")
+
+
+def test_previews_are_what_the_training_will_read() -> None:
+    data = DataSettings(shuffle_tags=True, keep_tags=0, caption_dropout=0.2, dropout_every_epochs=4)
+    captions = Captions("a, b, c, d\ne, f", "S.")
+    shown = [story.text for story in previews(captions, data, (7, "abc"), 12)]
+    # The seed of a use as it is written down in the architecture: what every run since the first has drawn with.
+    seeds = [xxhash.xxh3_64_intdigest(f"caption/7/{epoch}/abc".encode()) for epoch in range(12)]
+    wanted = [compose(captions, data, np.random.Generator(np.random.Philox(s)), e) for e, s in enumerate(seeds)]
+    assert shown == wanted and len(set(shown)) > 3 and shown[3] == shown[7] == ""

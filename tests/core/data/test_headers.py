@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import xxhash
 from PIL import Image, PngImagePlugin
 
 from core.data import headers
-from core.data.headers import content_hash, measure
+from core.data.headers import content_hash, examine, measure
 from core.data.pictures import PictureError, load
 from tests.core.data.samples import corners, save
 
@@ -48,7 +49,7 @@ def test_a_png_with_its_orientation_after_the_pixels(tmp_path: Path) -> None:
 
 
 def test_plain_files_are_measured_without_pillow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(headers, "open_picture", None)
+    monkeypatch.setattr(headers, "_slow_size", None)
     for suffix in (".jpg", ".png", ".webp"):
         assert measure(save(tmp_path / f"a{suffix}")) == (48, 32)
 
@@ -108,3 +109,91 @@ def test_the_content_hash_is_that_of_the_bytes(tmp_path: Path) -> None:
     path = tmp_path / "a"
     path.write_bytes(bytes(range(256)) * 10_000)
     assert content_hash(path) == xxhash.xxh3_128_hexdigest(path.read_bytes())
+
+
+def test_the_signature_follows_the_content_and_the_length(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (200, 200, 3), dtype=np.uint8)
+    path = save(tmp_path / "a.png", Image.fromarray(pixels))
+    data = path.read_bytes()
+    assert len(data) > 100_000
+    first = examine(str(path)).signature
+    parts = data[:16_384] + data[(len(data) - 4096) // 2 :][:4096] + data[-4096:]
+    assert first == xxhash.xxh3_128_digest(len(data).to_bytes(8, "little") + parts)
+    (tmp_path / "copy.png").write_bytes(data)
+    assert examine(str(tmp_path / "copy.png")).signature == first
+    for place in (100, len(data) // 2, len(data) - 100):
+        changed = bytearray(data)
+        changed[place] ^= 1
+        path.write_bytes(changed)
+        assert examine(str(path)).signature != first
+    path.write_bytes(data + b"x")
+    assert examine(str(path)).signature != first
+
+
+@pytest.mark.parametrize("suffix", [".bmp", ".tif", ".gif", ".png"])
+def test_small_and_uncompressed_files_are_signed_whole(tmp_path: Path, suffix: str) -> None:
+    side = 40 if suffix == ".png" else 300
+    pixels = np.random.default_rng(0).integers(0, 256, (side, side, 3), dtype=np.uint8)
+    path = save(tmp_path / f"a{suffix}", Image.fromarray(pixels))
+    data = bytearray(path.read_bytes())
+    assert examine(str(path)).signature == xxhash.xxh3_128_digest(len(data).to_bytes(8, "little") + bytes(data))
+
+
+def test_transparency_is_told_by_the_header(tmp_path: Path) -> None:
+    clear = corners().convert("RGBA")
+    clear.putpixel((0, 0), (0, 0, 0, 0))
+    palette = corners().quantize(4)
+    with_alpha = [
+        save(tmp_path / "a.png", clear),
+        save(tmp_path / "b.webp", clear),
+        save(tmp_path / "c.webp", clear, lossless=True),
+        save(tmp_path / "d.png", palette, transparency=0),
+        save(tmp_path / "e.gif", palette, transparency=0),
+        save(tmp_path / "f.tif", clear),
+        save(tmp_path / "g.avif", clear),
+        save(tmp_path / "h.png", corners().convert("LA")),
+    ]
+    without = [save(tmp_path / f"{n}{suffix}") for n, suffix in enumerate((*SUFFIXES, ".png"))]
+    without.append(save(tmp_path / "l.webp", lossless=True))
+    assert [path.name for path in with_alpha if not examine(str(path)).alpha] == []
+    assert [path.name for path in without if examine(str(path)).alpha] == []
+
+
+def test_names_of_every_kind_are_read_by_content(tmp_path: Path) -> None:
+    """Hostile names and contents: each gives a size or one reason, none an exception of another kind."""
+    good = save(tmp_path / "good.png").read_bytes()
+    contents = {
+        "zeros": bytes(5000),
+        "noise": np.random.default_rng(0).bytes(5000),
+        "jpeg of nothing": b"\xff\xd8\xff\xe0\x00\x10JFIF" + bytes(40) + b"\xff\xd9",
+        "jpeg of marks": b"\xff\xd8" + b"\xff" * 3000 + b"\xff\xd9",
+        "png without chunks": good[:8] + b"IEND",
+        "png of no size": good[:16] + bytes(8) + good[24:],
+        "webp of nothing": b"RIFF\x04\x00\x00\x00WEBP",
+        "webp cut in its head": b"RIFF\x0c\x00\x00\x00WEBPVP8X\x00\x00\x00\x00",
+        "webp without a loss, cut": b"RIFF\x0c\x00\x00\x00WEBPVP8L\x00\x00\x00\x00",
+        "tiff that leads round": b"II*\0\x08\0\0\0\0\0\x08\0\0\0",
+        "gif of nothing": b"GIF89a" + bytes(20),
+        "bmp of nothing": b"BM" + bytes(100),
+        "avif of nothing": b"\0\0\0\x20ftypavif" + bytes(60),
+        "one byte": b"x",
+    }
+    for name, content in contents.items():
+        path = tmp_path / f"{name}.png"
+        path.write_bytes(content)
+        with pytest.raises(PictureError) as caught:
+            load(path)
+        assert str(caught.value), name
+        with contextlib.suppress(PictureError):
+            header = examine(str(path))
+            assert header.width > 0 < header.height
+    for path in (tmp_path, tmp_path / "none.png", tmp_path / ("x" * 300)):
+        with pytest.raises(PictureError):
+            examine(str(path))
+
+
+def test_a_system_that_cannot_read_at_a_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = save(tmp_path / "a.png", corners(400, 300), compress_level=0)
+    expected = examine(str(path))
+    monkeypatch.setattr(headers, "_read_at", headers._seek_and_read)
+    assert examine(str(path)) == expected

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import xxhash
 
-import core.data.index as module
+from core.data import index_hashes, index_scan, reading
 from core.data.index import Index, ScanResult, index_path
 from core.errors import Stopped, UserError
 from tests.core.data.samples import corners, save
@@ -45,12 +45,12 @@ def folder(tmp_path: Path) -> Path:
 def read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Names of the files whose header or captions were read since."""
     names: list[str] = []
-    for name in ("measure", "read_captions", "content_hash"):
+    for module, name in ((reading, "examine"), (reading._Folder, "caption"), (index_hashes, "_hash")):
         real = getattr(module, name)
 
-        def spy(path: Path, name: str = name, real: object = real) -> object:
-            names.append(f"{name} {path.name}")
-            return real(path)  # type: ignore[operator]
+        def spy(*values: object, name: str = name, real: object = real) -> object:
+            names.append(f"{name} {Path(str(values[-1])).name}")
+            return real(*values)  # type: ignore[operator]
 
         monkeypatch.setattr(module, name, spy)
     return names
@@ -93,8 +93,8 @@ def test_changes_are_read_and_only_they(index: Index, folder: Path, read: list[s
     save(folder / "f.png")
     assert index.scan([folder]) == ScanResult(added=1, changed=3, removed=1, broken=1)
     assert sorted(read) == [
-        *(f"measure {name}" for name in ("a.png", "d.png", "f.png")),
-        *(f"read_captions {name}" for name in ("a.png", "b.jpg", "d.png", "f.png")),
+        "caption b.txt",
+        *(f"examine {name}" for name in ("a.png", "d.png", "f.png")),
     ]
     assert names(index) == ["a.png", "b.jpg", "d.png", "f.png"]
     a, b = list(index.pictures())[:2]
@@ -191,7 +191,7 @@ def test_no_picture_at_all_and_missing_folders_are_the_users_to_mend(index: Inde
 
 
 def test_a_stopped_scan_keeps_what_it_did(tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_BATCH", 2)
+    monkeypatch.setattr(index_scan, "BATCH", 2)
 
     def stop(done: int, total: int) -> None:
         assert (done, total) == (2, 5)
@@ -200,16 +200,18 @@ def test_a_stopped_scan_keeps_what_it_did(tmp_path: Path, folder: Path, monkeypa
     with Index(tmp_path / "i.sqlite") as index:
         with pytest.raises(Stopped):
             index.scan([folder], stop)
-        assert names(index) == ["a.png", "b.jpg"]
-        assert index.scan([folder]).added == 3
+        assert index.count() + len(index.broken()) == 2
+        assert index.scan([folder]) == ScanResult(3, 0, 0, 2)
+        assert names(index) == ["a.png", "b.jpg", "c.webp"]
 
 
 CHILD = """
 import sys, time
 from pathlib import Path
-import core.data.index as module
-module._BATCH = 50
-index = module.Index(Path(sys.argv[1]))
+from core.data import index_scan
+from core.data.index import Index
+index_scan.BATCH = 50
+index = Index(Path(sys.argv[1]))
 
 def progress(done, total):
     if done == 100:
@@ -240,6 +242,7 @@ def test_a_scan_killed_in_a_transaction_is_finished_by_the_next(tmp_path: Path) 
         assert index.count() == 100
         assert index.scan([folder]) == ScanResult(added=150, changed=0, removed=0, broken=0)
         assert [picture.tags for picture in index.pictures()] == [f"tag {n}" for n in range(250)]
+        assert index.tag_counts(None) == {f"tag {n}": 1 for n in range(250)}
     with sqlite3.connect(file) as database:
         assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     database.close()
@@ -301,7 +304,7 @@ def test_a_transaction_that_fails_leaves_nothing_behind(
     def fail(*_: object) -> None:
         raise RuntimeError("after the first hashes were stored")
 
-    monkeypatch.setattr(Index, "_set_broken", fail)
+    monkeypatch.setattr(index_hashes, "set_broken", fail)
     with pytest.raises(RuntimeError):
         index.hash_missing()
     assert index.count_unhashed() == 3

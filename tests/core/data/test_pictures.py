@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import zlib
 from pathlib import Path
 
@@ -10,7 +11,16 @@ import pytest
 from PIL import Image, ImageCms
 
 from core.data.buckets import Fit, fit
-from core.data.pictures import PictureError, load, may_pass, open_picture, to_bucket
+from core.data.pictures import (
+    PictureError,
+    Transparency,
+    load,
+    load_bytes,
+    load_small,
+    may_pass,
+    open_picture,
+    to_bucket,
+)
 from core.settings.data import DataSettings
 from tests.core.data.samples import TURNED, close, corners, save, seen
 
@@ -111,6 +121,60 @@ def test_of_several_frames_the_first_is_taken(tmp_path: Path, suffix: str) -> No
     black = Image.new("RGB", (48, 32))
     path = save(tmp_path / f"a{suffix}", save_all=True, append_images=[black, black])
     assert close(seen(load(path)), TURNED[1])
+
+
+def png_of(rows: np.ndarray, colour: int) -> bytes:
+    """A PNG of 16 bits, which Pillow cannot write for colours; `colour` is the format's colour type."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return len(data).to_bytes(4, "big") + kind + data + zlib.crc32(kind + data).to_bytes(4, "big")
+
+    height, width = rows.shape[:2]
+    header = width.to_bytes(4, "big") + height.to_bytes(4, "big") + bytes([16, colour, 0, 0, 0])
+    lines = b"".join(b"\0" + row.astype(">u2").tobytes() for row in rows)
+    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(lines)), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*one) for one in chunks)
+
+
+def test_16_bit_colour_and_transparency(tmp_path: Path) -> None:
+    pixels = np.asarray(corners()).astype(np.uint16) * 257
+    (tmp_path / "a.png").write_bytes(png_of(pixels, 2))
+    assert seen(load(tmp_path / "a.png")) == TURNED[1]
+    alpha = np.full((*pixels.shape[:2], 1), 65535, np.uint16)
+    alpha[:, 24:] = 0
+    (tmp_path / "b.png").write_bytes(png_of(np.dstack([pixels, alpha]), 6))
+    assert seen(load(tmp_path / "b.png")) == [TURNED[1][0], WHITE, WHITE, TURNED[1][3]]
+
+
+def test_16_bit_colour_in_a_tiff(tmp_path: Path) -> None:
+    pixels = (np.asarray(corners()).astype("<u2") * 257).tobytes()
+    entries = [
+        (256, 3, 1, 48), (257, 3, 1, 32), (258, 3, 3, 8), (259, 3, 1, 1), (262, 3, 1, 2),
+        (273, 4, 1, 200), (277, 3, 1, 3), (278, 3, 1, 32), (279, 4, 1, len(pixels)),
+    ]  # fmt: skip
+    directory = struct.pack("<H", len(entries)) + b"".join(struct.pack("<HHII", *entry) for entry in entries)
+    data = b"II*\0" + struct.pack("<I", 14) + struct.pack("<3H", 16, 16, 16) + directory + bytes(4)
+    (tmp_path / "a.tif").write_bytes(data.ljust(200, b"\0") + pixels)
+    assert seen(load(tmp_path / "a.tif")) == TURNED[1]
+
+
+@pytest.mark.parametrize(("rule", "behind"), [("white", 255), ("black", 0), ("grey", 128)])
+def test_transparency_is_laid_over_the_colour_of_the_rule(tmp_path: Path, rule: Transparency, behind: int) -> None:
+    clear = Image.new("RGBA", (8, 8), (10, 20, 30, 0))
+    assert set(seen(load(save(tmp_path / "a.png", clear), rule))) == {(behind,) * 3}
+    assert set(seen(load(tmp_path / "a.png", "ignore"))) == {(10, 20, 30)}
+    assert load_bytes((tmp_path / "a.png").read_bytes(), rule).tobytes() == load(tmp_path / "a.png", rule).tobytes()
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png"])
+def test_a_small_version_is_the_same_picture(tmp_path: Path, suffix: str) -> None:
+    path = save(tmp_path / f"a{suffix}", corners(640, 480), orientation=6)
+    small = load_small(path.read_bytes(), 64)
+    assert min(small.size) >= 64
+    assert close(seen(small), seen(load(path)))
+    if suffix == ".jpg":
+        assert small.width < 480
+    assert load_small(save(tmp_path / "b.jpg", corners(16, 8)).read_bytes(), 64).size == (16, 8)
 
 
 def noise(side: int = 200) -> Image.Image:

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -13,7 +14,7 @@ from PIL import Image
 from core import events as ev
 from core.data.buckets import Fit
 from core.engine.control import Control
-from core.engine.latent_store import LatentStore, entry_key, verify
+from core.engine.latent_store import MASK, latent_key, latent_keys
 from core.engine.session import Session
 from core.errors import UserError
 from core.runs import create
@@ -24,44 +25,34 @@ Make = Callable[..., Settings]
 FIT = Fit((64, 64), (64, 64), (0, 0, 64, 64), 0.0)
 
 
-def test_a_store_gives_back_what_was_put(tmp_path: Path) -> None:
-    store = LatentStore(tmp_path)
-    latents = {entry_key(str(n), FIT): torch.randn(4, 8, 8).half() for n in range(5)}
-    for key, latent in latents.items():
-        store.put(key, latent)
-    store.flush()
-    again = LatentStore(tmp_path)
-    assert len(again) == 5
-    assert all(torch.equal(again.get(key), latent) for key, latent in latents.items())
-    with pytest.raises(KeyError):
-        again.get("unknown")
-
-
 def test_names_change_with_all_that_changes_a_latent() -> None:
+    one = "0123456789abcdef" * 2
     keys = {
-        entry_key("a", FIT),
-        entry_key("b", FIT),
-        entry_key("a", FIT, True),
-        entry_key("a", Fit((64, 48), (64, 64), (0, 8, 64, 56), 0.0)),
-        entry_key("a", Fit((64, 64), (80, 64), (8, 0, 72, 64), 0.0)),
+        latent_key(one, FIT),
+        latent_key(one[::-1], FIT),
+        latent_key(one[:-1] + "0", FIT),
+        latent_key("f" + one[1:], FIT),
+        latent_key(one, FIT, mirrored=True),
+        latent_key(one, FIT, kind=MASK),
+        latent_key(one, FIT, rule=1),
+        latent_key(one, Fit((64, 48), (64, 64), (0, 8, 64, 56), 0.0)),
+        latent_key(one, Fit((64, 48), (64, 64), (0, 0, 64, 48), 0.0)),
+        latent_key(one, Fit((48, 64), (64, 64), (0, 0, 48, 64), 0.0)),
+        latent_key(one, Fit((64, 64), (80, 64), (8, 0, 72, 64), 0.0)),
     }
-    assert len(keys) == 5
+    assert len(keys) == 11
 
 
-def test_verify_drops_damaged_entries_and_keeps_the_sound(tmp_path: Path) -> None:
-    store = LatentStore(tmp_path / "vae")
-    for number in range(4):
-        store.put(f"key{number}", torch.full((4, 8, 8), float(number)))
-    store.flush()
-    store.close()
-    shard = next((tmp_path / "vae").glob("*.safetensors"))
-    data = bytearray(shard.read_bytes())
-    data[-1] ^= 0x7F
-    shard.write_bytes(bytes(data))
-    found = verify(tmp_path)
-    assert (found.sound, found.damaged, found.unreadable) == (3, 1, [])
-    assert len(LatentStore(tmp_path / "vae")) == 3
-    assert verify(tmp_path).damaged == 0
+def test_names_of_many_are_those_of_each() -> None:
+    generator = np.random.default_rng(0)
+    content = generator.integers(0, 2**64, (20, 2), dtype=np.uint64)
+    bucket, resized, corner = (generator.integers(1, 200_000, (20, 2)) for _ in range(3))
+    together = latent_keys(content, bucket, resized, corner, mirrored=True, rule=np.arange(20))
+    for row in range(20):
+        box = (*corner[row], *(corner[row] + bucket[row]))
+        fit = Fit(tuple(bucket[row]), tuple(resized[row]), box, 0.0)  # type: ignore[arg-type]
+        text = content[row].tobytes().hex()
+        assert latent_key(text, fit, mirrored=True, rule=row) == tuple(together[row].tolist())
 
 
 def test_a_torn_shard_is_put_aside_and_encoded_again(make_settings: Make, tmp_path: Path) -> None:
@@ -134,3 +125,19 @@ def test_a_cache_folder_that_cannot_be_made_is_said(make_settings: Make, tmp_pat
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="file"):
         train(make_settings(hardware__cache_folder=str(tmp_path / "file" / "cache")), tmp_path / "run")
+
+
+def test_a_resume_of_millions_does_not_look_through_the_folders_again(
+    make_settings: Make, tmp_path: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("core.engine.prepare._LOOKED_AT_AGAIN", 5)
+    own = tmp_path / "own"
+    shutil.copytree(pictures, own)
+    settings = make_settings(data__folders=[str(own)], training__max_steps=3, output__save_every_steps=1)
+    train(settings, tmp_path / "run", until=lambda event: isinstance(event, ev.StateSaved))
+    (own / "empty.png").write_bytes(b"")
+    _, resumed = train(settings, tmp_path / "run")
+    said = [event.text for event in resumed if isinstance(event, ev.Message)]
+    assert any("not looked through again" in text for text in said) and not any("empty.png" in text for text in said)
+    _, fresh = train(settings, tmp_path / "other")
+    assert any("empty.png" in event.text for event in fresh if isinstance(event, ev.Message))

@@ -16,7 +16,7 @@ from core import runs
 from core.engine import distributed
 from core.engine.control import Control
 from core.engine.distributed import Board, main_first, pick_backend
-from core.engine.prepare import _wait_for_others
+from core.engine.caching import _wait_for_others
 from core.engine.session import Session
 from core.errors import Stopped
 from core.settings import Settings

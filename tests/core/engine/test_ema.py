@@ -11,7 +11,7 @@ import torch
 
 from core import events as ev
 from core import presets, registry
-from core.engine import state
+from core.engine import snapshot, state
 from core.engine.ema import Ema, shown
 from core.errors import UserError
 from core.settings import Settings
@@ -171,5 +171,5 @@ def test_an_average_switched_on_later_begins_with_the_weights_of_the_state(make_
             break
     assert session.step == 2
     with session.trainer.shown():
-        seen = {name: tensor.clone() for name, tensor in session.trainer.trained_weights().items()}
+        seen = {name: tensor.clone() for name, tensor in snapshot.trained_weights(session.trainer).items()}
     assert_equal(seen, state.load(run.states()[-1].path)[0])

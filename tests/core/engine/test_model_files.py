@@ -131,7 +131,7 @@ def test_parts_come_and_go(tiny_model: Path) -> None:
     models.drop("vae")
     assert models.vae is None
     assert models.vae_factor == 8
-    ids = models.family.tokenize(models, ["a photo of a cat"])[0]
+    ids = models.family.tokenize(models, ["a photo of a cat"])[0, 0]
     assert ids[:8].tolist() == [49406, 320, 1125, 539, 320, 2368, 49407, 49407]
     assert ids.shape == (77,)
 

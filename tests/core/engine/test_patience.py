@@ -14,6 +14,7 @@ from core.engine.control import Control
 from core.engine.observer import Observer
 from core.run_data import read_run
 from core.settings import Settings
+from core.speaker import Speaker
 from core.tools.tfevents import read_folder
 from tests.core.engine.helpers import train
 
@@ -67,7 +68,7 @@ def test_a_worker_writes_for_tensorboard_beside_its_events(make_settings: Make, 
     for wanted in (True, False):
         settings = make_settings(output__tensorboard=wanted, training__max_steps=3, validation__every_steps=3)
         run = runs.create(settings, tmp_path / f"run {wanted}")
-        writer = worker._SafeWriter(run)
+        writer = Speaker(run)
         for event in worker._job("train", run, Control(), writer):
             writer.write(event)
         writer.close()

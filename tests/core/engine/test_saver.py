@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from safetensors.torch import load_file
 
 from core import events as ev
 from core.engine.model_files import open_model
@@ -88,6 +90,32 @@ def test_text_encoders_stop_at_their_step(make_settings: Make, tmp_path: Path) -
     rates = [event.rates for event in told if isinstance(event, ev.Step)]
     assert [rate["text_encoder"] for rate in rates] == [1e-3, 1e-3, 0, 0, 0, 0]
     assert {rate["unet"] for rate in rates} == {1e-3}
+
+
+def test_changed_settings_take_effect_and_are_told(make_settings: Make, tmp_path: Path) -> None:
+    """Weight decay stands in the state too, and the learning rate is the schedule's."""
+    from core import presets, runs
+
+    common = {"training__optimizer": "sgd", "training__learning_rate": 1e-3, "output__save_every_steps": 3}
+    settings = make_settings(**common, sgd__weight_decay=0.0, sgd__momentum=0.5)
+    run, _ = train(settings, tmp_path / "run", lambda event: isinstance(event, ev.Step) and event.step == 4)
+    weights = {}
+    for name, decay in (("plain", 0.0), ("decayed", 0.9)):
+        shutil.copytree(run.path, tmp_path / name)
+        again = runs.open_run(tmp_path / name)
+        changes = {"sgd.weight_decay": decay, "training.learning_rate": 2e-3}
+        changed = presets.build({**presets.flat(again.settings()), **changes}, "test")
+        presets.freeze(again.settings_path, runs.freeze_paths(changed))
+        _, told = train(settings, again.path)
+        texts = [event.text for event in told if isinstance(event, ev.Message) and "Changed since" in event.text]
+        assert any("training.learning_rate: 0.001 -> 0.002, from the next step on" in text for text in texts)
+        assert any("sgd.weight_decay" in text for text in texts) == (decay > 0)
+        assert {event.rates["unet"] for event in told if isinstance(event, ev.Step)} == {2e-3}
+        weights[name] = load_file(again.states()[-1].path / "weights.safetensors")
+    names = [name for name, tensor in weights["plain"].items() if tensor.ndim > 1]
+    shrunk = [weights["decayed"][name].norm() / weights["plain"][name].norm() for name in names]
+    assert max(shrunk) < 0.9999, "the new weight decay of 3 steps of 0.002 * 0.9"
+    assert not [event for event in train(settings, run.path)[1] if isinstance(event, ev.Message)]
 
 
 def test_another_optimizer_begins_without_memory(make_settings: Make, tmp_path: Path) -> None:

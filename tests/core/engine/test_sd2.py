@@ -86,7 +86,8 @@ def test_padding_is_the_exclamation_mark_whatever_the_tokenizer_pads_with(two: P
         models = Models(open_model(path), torch.device("cpu"))
         models.load("tokenizer")
         ids = sd2.tokenize(models, ["a cat", "a cat and a cat"])
-        assert ids.shape == (2, 77)
+        assert ids.shape == (2, 1, 77)
+        ids = ids[:, 0]
         assert ids[0, :5].tolist() == [49406, 320, 2368, 49407, 0] and not ids[0, 4:].any()
         assert ids[1, 4:8].tolist() == [320, 2368, 49407, 0] and not ids[1, 7:].any()
 

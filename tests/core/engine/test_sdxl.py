@@ -13,10 +13,8 @@ import torch
 from safetensors.torch import load_file
 
 from core.data.buckets import Fit
-from core.data.captions import Captions
-from core.data.dataset import Item
 from core.engine.checkpoint import save
-from core.engine.loader import sizes
+from core.engine.loader import told_sizes
 from core.engine.lora_files import merged
 from core.engine.model_files import open_model
 from core.engine.models import Models, load_part
@@ -200,9 +198,8 @@ def test_text_encoders_stay_frozen_without_a_rate(tmp_path: Path, make_xl: Make,
 
 def test_sizes_come_from_the_true_crop() -> None:
     fit = Fit((64, 48), (80, 48), (10, 0, 74, 48), 0.1)
-    item = Item("a.png", "hash", Captions("", "", ""), (1600, 960), fit, 0)
-    assert sizes(item) == (960, 1600, 0, 10, 48, 64)
-    assert sizes(item, mirrored=True) == (960, 1600, 0, 80 - 74, 48, 64)
+    assert told_sizes((1600, 960), fit) == (960, 1600, 0, 10, 48, 64)
+    assert told_sizes((1600, 960), fit, mirrored=True) == (960, 1600, 0, 80 - 74, 48, 64)
 
 
 def test_sizes_change_what_the_model_predicts(xl: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from core import events as ev
+from core import runs
 from core.engine.control import Control
 from core.engine.session import Session
 from core.errors import UserError
@@ -121,6 +122,44 @@ def test_a_part_that_stops_does_not_move_a_bit(optimizer: str, make_settings: Ma
 
     assert moved("text_encoder", 2, 3) and not moved("text_encoder", 3, 6)
     assert moved("unet", 3, 4)
+
+
+def test_stopped_text_encoders_are_asked_once_for_a_caption(
+    make_settings: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their forward pass is left out; the steps are those of encoders that run and do not move."""
+    from core.engine.trainer import Trainer
+
+    def settings(**more: Any) -> Settings:
+        return make_settings(
+            training__text_encoder_learning_rate=1e-3,
+            training__text_encoder_stop_step=2,
+            training__clip_norm=0.0,
+            training__max_steps=20,
+            output__save_every_steps=5,
+            **more,
+        )
+
+    run = runs.create(settings(), tmp_path / "run")
+    session, passes = Session(run, run.settings(), Control()), dict[int, int]()
+    told = []
+    for event in session.events():
+        told.append(event)
+        if isinstance(event, ev.Started):
+            encoder = session.models.text_encoder
+            encoder.register_forward_hook(lambda *_: passes.update({session.step: passes.get(session.step, 0) + 1}))
+    captions = 12
+    assert passes[1] == passes[2] == 1, "one pass for the whole batch while they learn"
+    assert 0 < sum(passes.get(step, 0) for step in range(3, 21)) <= captions
+    assert not sum(passes.get(step, 0) for step in range(17, 21)), "an epoch later all captions are known"
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "_let_texts_rest", lambda *_: None)
+        _, running = train(settings(), tmp_path / "running")
+    assert losses(running) == pytest.approx(losses(told), rel=1e-5)
+    cut, _ = train(settings(), tmp_path / "cut", lambda event: isinstance(event, ev.Step) and event.step == 7)
+    _, rest = train(settings(), cut.path)
+    assert losses(rest) == {step: loss for step, loss in losses(told).items() if step > 5}
+    assert_equal(last_checkpoint(cut), last_checkpoint(run))
 
 
 def test_rates_follow_batch_and_schedule(make_settings: Make, tmp_path: Path) -> None:

@@ -79,6 +79,17 @@ def test_what_saves_memory(change: dict[str, Any], component: str) -> None:
     assert after.components.get(component, 0) < before.components.get(component, 1)
 
 
+def test_longer_captions_need_more_memory() -> None:
+    """Frozen, their states are longer; trained, each piece goes through the text encoder."""
+    changes: dict[str, Any]
+    for changes in ({}, {"training__text_encoder_learning_rate": 1e-6}):
+        sizes = [
+            training(**changes, data__max_tokens=length).components["activations"] for length in ("75", "150", "225")
+        ]
+        assert sizes[0] < sizes[1] < sizes[2]
+        assert sizes[2] - sizes[1] == pytest.approx(sizes[1] - sizes[0], rel=0.35)
+
+
 def test_accumulated_gradients_are_there_all_the_time() -> None:
     plain = training(training__batch_size=1)
     more = training(training__batch_size=1, training__accumulation=2)

@@ -45,7 +45,7 @@ def test_a_full_fine_tune_of_sdxl_in_every_way_of_pasting(tmp_path: Path, text: 
     wanted = {
         "num_cpu_threads_per_process": ("unneeded", ""),
         "pretrained_model_name_or_path": ("taken", "model.base"),
-        "in_json": ("equivalent", "data.folders"),
+        "in_json": ("taken", "data.metadata"),
         "train_data_dir": ("taken", "data.folders"),
         "output_dir": ("taken", "output.folder"),
         "log_with": ("unneeded", ""),
@@ -167,12 +167,13 @@ def test_an_option_that_calls_itself_by_the_flags_name_is_taken(
 ) -> None:
     """Options that did not exist when the list was written come in by their aliases."""
     monkeypatch.setattr("core.kohya.draft.Draft.by_alias", lambda self, name, table="": _ALIASES.get(name, ""))
-    found = imported(tmp_path, FINE + "--caption_tag_dropout_rate 0.25 --caption_suffix 3")
+    found = imported(tmp_path, FINE + "--token_warmup_step 0.25 --token_warmup_min 3")
     assert found.values["data.caption_dropout"] == 0.25
-    assert verdicts(found)["caption_tag_dropout_rate"] == ("taken", "data.caption_dropout")
+    assert verdicts(found)["token_warmup_step"] == ("taken", "data.caption_dropout")
+    assert verdicts(found)["token_warmup_min"] == ("unknown", "")
 
 
-_ALIASES = {"caption_tag_dropout_rate": "data.caption_dropout"}
+_ALIASES = {"token_warmup_step": "data.caption_dropout"}
 
 
 def test_the_preset_is_written_whole_and_can_be_loaded(tmp_path: Path) -> None:

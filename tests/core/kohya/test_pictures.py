@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+
+from core import presets
+from core.data.captions import Captions, compose
 from tests.fixtures.kohya import FINE, LORA, imported, note, verdicts
 
 
@@ -29,14 +33,21 @@ def test_words_of_a_folder_without_captions_become_the_trigger(tmp_path: Path) -
     assert imported(tmp_path, LORA + "--train_data_dir img").values["data.trigger"] == "sks dog"
 
 
-def test_unequal_repeats_are_told(tmp_path: Path) -> None:
+def test_unequal_repeats_become_rules_of_folders(tmp_path: Path) -> None:
     for name, count in (("1_a", 1), ("9_b", 3)):
         (tmp_path / "img" / name).mkdir(parents=True)
         for number in range(count):
             (tmp_path / "img" / name / f"{number}.png").touch()
     found = imported(tmp_path, LORA + "--train_data_dir img --max_train_epochs 1")
-    assert found.values["training.max_epochs"] == 7  # (1 + 27) / 4
-    assert any("different repeats (1_a: 1, 9_b: 9)" in text for text in found.notes)
+    assert found.values["training.max_epochs"] == 1
+    assert found.values["data.folder_rules"] == [{"path": str((tmp_path / "img" / "9_b").resolve()), "repeats": 9}]
+    assert any("different repeats (1_a: 1, 9_b: 9)" in one.note for one in found.defaults)
+
+
+def test_buckets_stay_kohyas_and_random_crops_random(tmp_path: Path) -> None:
+    found = imported(tmp_path, FINE + "--enable_bucket --random_crop")
+    assert (found.values["data.buckets"], found.values["data.crop_focus"]) == ("kohya", "random")
+    assert verdicts(found)["random_crop"] == ("taken", "data.crop_focus")
 
 
 def test_sizes_and_buckets(tmp_path: Path) -> None:
@@ -62,3 +73,38 @@ def test_captions(tmp_path: Path) -> None:
     assert verdicts(found)["color_aug"] == ("unknown", "")
     bare = imported(tmp_path, FINE + "--seed 1")
     assert (bare.values["data.captions"], bare.values["data.keep_tags"]) == ("natural", 0)
+
+
+def test_what_is_done_to_captions(tmp_path: Path) -> None:
+    flags = (
+        "--caption_extension .txt --caption_tag_dropout_rate 0.2 --caption_dropout_every_n_epochs 4 "
+        "--keep_tokens_separator '|||' --secondary_separator +++ --caption_separator ';' "
+        "--max_token_length 225 --enable_wildcard --caption_prefix 'a photo of' --caption_suffix ', sharp'"
+    )
+    found = imported(tmp_path, FINE + flags)
+    wanted = {
+        "tag_dropout": 0.2,
+        "dropout_every_epochs": 4,
+        "keep_separator": "|||",
+        "group_separator": "+++",
+        "separator": ";",
+        "max_tokens": "225",
+        "prefix": "a photo of",
+        "suffix": ", sharp",
+    }
+    assert {name: found.values[f"data.{name}"] for name in wanted} == wanted
+    assert verdicts(found)["max_token_length"] == ("taken", "data.max_tokens")
+    assert verdicts(found)["caption_prefix"] == ("equivalent", "data.prefix")
+    assert verdicts(found)["enable_wildcard"] == ("equivalent", "data.captions")
+    settings = presets.build(found.values, "test")
+    texts = {
+        compose(Captions("b; c ||| d; e+++f", ""), settings.data, np.random.default_rng(seed)) for seed in range(300)
+    }
+    assert texts == {f"a photo of b, c{rest}, sharp" for rest in ("", ", d", ", e, f", ", d, e, f")}
+
+
+def test_lengths_that_sd_scripts_lacks_are_told(tmp_path: Path) -> None:
+    found = imported(tmp_path, FINE + "--max_token_length 100")
+    assert verdicts(found)["max_token_length"] == ("unknown", "") and "data.max_tokens" not in found.values
+    usual = imported(tmp_path, FINE + "--max_token_length 75 --caption_separator ,")
+    assert usual.values["data.max_tokens"] == "75" and verdicts(usual)["caption_separator"] == ("unneeded", "")

@@ -1,0 +1,1 @@
+"""Captioners: one file per kind of model that finds words for pictures."""

@@ -1,0 +1,343 @@
+"""Several runs beside each other: their curves over any axis, their minima, and what their settings differ in. Pure."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from core import presets, run_columns, run_notes
+from core.errors import UserError
+from core.quantities import show_number
+from core.run_data import AXES, Floats, RunData
+from core.runs import Run
+from core.sweep.results import Result, best, result_of
+
+#: Settings that say where and under what name, not how.
+_NAMES = frozenset(("output.name", "output.folder"))
+#: Stands for the number at the end of an imported run's name, which is all that is known of its settings.
+NUMBER = "name"
+_NUMBER = re.compile(r"(?<![\d.])\d+(?:\.\d+)?(?:[eE][-+]?\d+)?(?![\d.])")
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """A curve that runs can be compared by.
+
+    Attributes:
+        tags: Curves of RunData that it is, the first that is there.
+        noisy: Read only when smoothed; its lowest point says nothing.
+        is_loss: Whether less is better, so that its minimum is marked.
+    """
+
+    key: str
+    label: str
+    tags: tuple[str, ...]
+    noisy: bool = False
+    is_loss: bool = True
+
+
+METRICS: dict[str, Metric] = {
+    one.key: one
+    for one in (
+        Metric("validation", "Stable loss, held-out pictures", ("stable/validation",)),
+        Metric("train", "Stable loss, training pictures", ("stable/train",)),
+        Metric("gap", "Gap: held-out minus training pictures", (), is_loss=False),
+        Metric("loss", "Training loss", ("loss",), noisy=True),
+        Metric("debiased", "Training loss, debiased", ("debiased", "loss/debiased"), noisy=True),
+        Metric("rate", "Learning rate", ("rate/unet",), is_loss=False),
+        Metric("speed", "Images per second", ("speed",), noisy=True, is_loss=False),
+    )
+}
+
+
+@dataclass(frozen=True)
+class Compared:
+    """A run as Compare needs it.
+
+    Attributes:
+        id: Its folder.
+        group: What it belongs to: the name of its sweep or of the imported folder; "" for a run of its own.
+        settings: {"page.field": value}; of an imported run only NUMBER, when its name ends in one.
+        lowest: (step, loss) of the lowest measured point of the held-out pictures.
+        reading: The data's source, for run_columns.keep().
+    """
+
+    path: Path
+    name: str
+    group: str
+    kind: str
+    result: Result
+    settings: dict[str, Any] = field(default_factory=dict)
+    lowest: tuple[float, float] | None = None
+    notes: run_notes.Notes = field(default_factory=run_notes.Notes)
+    reading: run_columns.ReadRun | None = None
+
+    @property
+    def id(self) -> str:
+        """What tells it from all others."""
+        return str(self.path)
+
+    @property
+    def data(self) -> RunData:
+        """Its curves."""
+        return self.reading.data if self.reading else RunData()
+
+    @property
+    def label(self) -> str:
+        """Its name without that of its group."""
+        return self.name.removeprefix(f"{self.group}/") if self.group else self.name
+
+
+def group_of(path: Path, facts: dict[str, Any]) -> str:
+    """The name of the sweep or imported folder that a run belongs to, "" for one that stands alone."""
+    sweep = path.parent.parent
+    if path.parent.name == "runs" and (sweep / "sweep.toml").is_file():
+        return Run(sweep).name
+    name = str(facts["name"])
+    return name.rsplit("/", 1)[0] if facts["kind"] == "imported" and "/" in name else ""
+
+
+def load(path: Path) -> Compared:
+    """A run with all that is compared. UserError when it is none, or cannot be read."""
+    run = Run(path)
+    facts = run.facts()
+    reading = run_columns.read(run.events_path)
+    settings = None if facts["kind"] == "imported" else run.settings()
+    result = result_of(run, settings, reading.data)
+    made = Compared(
+        path=path,
+        name=str(facts["name"]),
+        group=group_of(path, facts),
+        kind=str(facts["kind"]),
+        result=result,
+        settings=presets.flat(settings) if settings is not None else {},
+        lowest=_lowest(reading.data),
+        notes=run_notes.read(path),
+        reading=reading,
+    )
+    return made if settings is not None else _by_its_name(made)
+
+
+def _by_its_name(run: Compared) -> Compared:
+    """An imported run says no settings; the rate stands in its curve, or a number at the end of its name tells it."""
+    numbers = _NUMBER.findall(run.name.rsplit("/", 1)[-1])
+    settings = {NUMBER: float(numbers[-1])} if numbers else {}
+    rates = run.data.curves.get("rate/unet")
+    if rates is None or not len(rates):
+        return replace(run, settings=settings)
+    return replace(run, settings=settings, result=replace(run.result, rate=float(np.nanmax(rates.values))))
+
+
+def _lowest(data: RunData) -> tuple[float, float] | None:
+    curve = data.curves.get("stable/validation")
+    if curve is None or not np.isfinite(curve.values).any():
+        return None
+    place = int(np.nanargmin(curve.values))
+    return float(curve.steps[place]), float(curve.values[place])
+
+
+# -- curves -----------------------------------------------------------------------------------------------------
+
+
+def line(data: RunData, metric: str) -> tuple[Floats, Floats]:
+    """(steps, values) of a metric of METRICS; empty where the run has none."""
+    if metric == "gap":
+        return _gap(data)
+    for tag in METRICS[metric].tags:
+        curve = data.curves.get(tag)
+        if curve is not None and len(curve):
+            return curve.steps, curve.values
+    return np.empty(0), np.empty(0)
+
+
+def _gap(data: RunData) -> tuple[Floats, Floats]:
+    """Held-out minus trained pictures where both were measured."""
+    held, trained = (data.curves.get(f"stable/{split}") for split in ("validation", "train"))
+    if held is None or trained is None:
+        return np.empty(0), np.empty(0)
+    steps, one, other = np.intersect1d(held.steps, trained.steps, return_indices=True)
+    return steps, held.values[one] - trained.values[other]
+
+
+def axes_of(data: RunData) -> list[str]:
+    """Axes of AXES that a run has readings for."""
+    found = []
+    for axis in AXES:
+        curve = data.curves.get("seconds" if axis == "hours" else axis)
+        if axis == "step" or (curve is not None and len(curve) and np.nanmax(curve.values) > 0):
+            found.append(axis)
+    return found
+
+
+def minimum_of(data: RunData, metric: str, axis: str) -> tuple[float, float] | None:
+    """(x, value) of a loss at its lowest measured point; None for other curves, noisy ones and where there is none."""
+    steps, values = line(data, metric)
+    if not METRICS[metric].is_loss or METRICS[metric].noisy or not np.isfinite(values).any():
+        return None
+    place = int(np.nanargmin(values))
+    return float(data.x_of(steps[place : place + 1], axis)[0]), float(values[place])
+
+
+def nearest_checkpoint(data: RunData, step: float) -> int | None:
+    """The step of the checkpoint that is nearest to a step."""
+    return min((saved.step for saved in data.checkpoints), key=lambda at: abs(at - step), default=None)
+
+
+# -- the table --------------------------------------------------------------------------------------------------
+
+
+def leaders(runs: Iterable[Compared]) -> list[str]:
+    """Ids of the run with the lowest minimum and of those that cannot be told from it; one id: it is the best."""
+    by_place = {run.result.path: run.id for run in runs}
+    return [by_place[row.path] for row in best([run.result for run in runs])]
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A setting that is not the same in all runs.
+
+    Attributes:
+        values: One for each run; None where it is not known.
+    """
+
+    key: str
+    label: str
+    page: str
+    unit: str
+    values: list[Any]
+
+    @property
+    def is_number(self) -> bool:
+        """Whether every known value is a number, so that runs can be ordered by it."""
+        known = [value for value in self.values if value is not None]
+        return bool(known) and all(isinstance(v, int | float) and not isinstance(v, bool) for v in known)
+
+    def words(self, place: int) -> str:
+        """A value as people read it, with its unit; "" when it is not known."""
+        return value_words(self.values[place], self.unit)
+
+
+def value_words(value: Any, unit: str = "") -> str:
+    """A setting's value as people read it."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if isinstance(value, int | float):
+        return f"{show_number(value)} {unit}".strip()
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def differences(runs: Sequence[Compared]) -> list[Difference]:
+    """The settings in which the runs differ, in the order of the form; those of one imported folder by its numbers."""
+    known = presets.entries()
+    found = []
+    keys = dict.fromkeys(key for run in runs for key in run.settings if key not in _NAMES)
+    for key in sorted(keys, key=lambda one: list(known).index(one) if one in known else -1):
+        values = [run.settings.get(key) for run in runs]
+        if all(value == values[0] for value in values[1:]):
+            continue
+        option = known[key].option if key in known else None
+        label = option.label if option else "Number in the name" if key == NUMBER else key
+        unit = option.unit if option else ""
+        found.append(Difference(key, label, key.partition(".")[0] if option else "", unit, values))
+    return found
+
+
+def table_csv(runs: Sequence[Compared]) -> str:
+    """The table of minima with the settings that differ, as CSV with a line of names."""
+    varied = differences(runs)
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    numbers = "loss loss_error step step_from step_to images epochs rate batch hours kwh cost currency verdict".split()
+    names = ["run", "group", "lowest_loss", "lowest_step", *numbers]
+    writer.writerow([*names, *(one.key for one in varied), "note", "folder"])
+    for place, run in enumerate(runs):
+        step, loss = run.lowest or (None, None)
+        row: list[Any] = [run.label, run.group, loss, step, *(getattr(run.result, name) for name in numbers)]
+        row += [value_words(one.values[place]) for one in varied] + [run.notes.note, str(run.path)]
+        writer.writerow(["" if value is None else value for value in row])
+    return text.getvalue()
+
+
+def curves_csv(runs: Sequence[Compared], metric: str) -> str:
+    """Every point of a metric as CSV: run, step, each known axis, value. Nothing is smoothed or left out."""
+    axes = [axis for axis in AXES if any(axis in axes_of(run.data) for run in runs)]
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["run", "group", *axes, METRICS[metric].label])
+    for run in runs:
+        steps, values = line(run.data, metric)
+        own = axes_of(run.data)
+        columns = [run.data.x_of(steps, axis).tolist() if axis in own else [""] * len(steps) for axis in axes]
+        writer.writerows([run.label, run.group, *row] for row in zip(*columns, values.tolist(), strict=True))
+    return text.getvalue()
+
+
+# -- maps -------------------------------------------------------------------------------------------------------
+
+#: What a map can show of each run, with its name.
+MAP_VALUES = {
+    "loss": "Minimum loss",
+    "step": "Step of the minimum",
+    "images": "Images to the minimum",
+    "hours": "Hours",
+}
+
+
+@dataclass(frozen=True)
+class SettingsMap:
+    """A value over two settings.
+
+    Attributes:
+        across, down: The settings' values in order.
+        values: (len(down), len(across)); nan where there is no run. Several runs in a cell: their mean.
+        errors: 95 % half-widths of a loss, nan elsewhere.
+        runs: Ids of the runs in a cell, by (row, column).
+    """
+
+    across: list[Any]
+    down: list[Any]
+    values: Floats
+    errors: Floats
+    runs: dict[tuple[int, int], list[str]]
+
+
+def settings_map(runs: Sequence[Compared], across: Difference, down: Difference, value: str) -> SettingsMap:
+    """The map of a value of MAP_VALUES. UserError when no run has both settings."""
+    columns, rows = _ordered(across.values), _ordered(down.values)
+    if not columns or not rows:
+        raise UserError("A map needs runs that vary in two settings; choose such runs.")
+    cells: dict[tuple[int, int], list[Compared]] = {}
+    for place, run in enumerate(runs):
+        x, y = across.values[place], down.values[place]
+        if x is not None and y is not None:
+            cells.setdefault((rows.index(y), columns.index(x)), []).append(run)
+    values = np.full((len(rows), len(columns)), np.nan)
+    errors = np.full_like(values, np.nan)
+    for cell, inside in cells.items():
+        known = [float(v) for run in inside if (v := getattr(run.result, value)) is not None]
+        if known:
+            values[cell] = np.mean(known)
+            spread = [run.result.loss_error or 0.0 for run in inside]
+            errors[cell] = math.sqrt(sum(e * e for e in spread)) / len(spread) if value == "loss" else np.nan
+    return SettingsMap(
+        columns, rows, values, errors, {cell: [run.id for run in inside] for cell, inside in cells.items()}
+    )
+
+
+def _ordered(values: Iterable[Any]) -> list[Any]:
+    """Different values: numbers ascending, others in their order."""
+    known = []
+    for value in values:
+        if value is not None and value not in known:
+            known.append(value)
+    return sorted(known) if all(isinstance(value, int | float) for value in known) else known

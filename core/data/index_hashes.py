@@ -1,0 +1,124 @@
+"""Fills in what the index can only learn by reading pictures whole: content hashes and perceptual hashes."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import xxhash
+
+from core.data import index_query as query
+from core.data import source
+from core.data.columns import HAS_ALPHA
+from core.data.headers import content_hash
+from core.data.index_query import Picture
+from core.data.index_schema import Store
+from core.data.readers import Readers
+from core.data.reading import LookJob
+from core.data.reasons import may_pass, reason_of
+
+Progress = Callable[[int, int], None]
+
+#: The stamp of a file that the next scan reads again: no file has it.
+UNSURE = -1
+
+#: Pictures per transaction.
+_BATCH = 500
+_LOOKS = 100
+
+#: Files hashed at once: hides the latency of disks and networks.
+_THREADS = 4
+
+UNHASHED = "reason = '' AND content IS NULL"
+_UNSEEN = "reason = '' AND phash IS NULL"
+
+
+def hash_missing(store: Store, progress: Progress | None) -> None:
+    """See Index.hash_missing."""
+    told = _Told(store, UNHASHED, progress)
+    with ThreadPoolExecutor(_THREADS) as pool:
+        for pictures in _lacking(store, UNHASHED, _BATCH):
+            results = list(pool.map(_hash, [picture.path for picture in pictures]))
+            with store.transaction():
+                for (content, reason), picture in zip(results, pictures, strict=True):
+                    if reason:
+                        set_broken(store, picture.id, reason)
+                    else:
+                        store.database.execute("UPDATE pictures SET content = ? WHERE id = ?", [content, picture.id])
+            told.more(len(pictures))
+
+
+def _hash(path: str) -> tuple[bytes, str]:
+    """(content hash, reason) of one picture file."""
+    try:
+        if source.split(path) is None:
+            return bytes.fromhex(content_hash(Path(path))), ""
+        return xxhash.xxh3_128_digest(source.read_bytes(path)), ""
+    except (OSError, ValueError) as error:
+        return b"", reason_of(error)
+
+
+def find_phashes(store: Store, progress: Progress | None) -> None:
+    """See Index.find_phashes."""
+    told = _Told(store, _UNSEEN, progress)
+    waiting: deque[tuple[list[Picture], Future[Any]]] = deque()
+
+    def take() -> None:
+        pictures, answer = waiting.popleft()
+        with store.transaction():
+            for picture, (phash, reason) in zip(pictures, answer.result(), strict=True):
+                if reason:
+                    set_broken(store, picture.id, reason)
+                else:
+                    store.database.execute("UPDATE pictures SET phash = ? WHERE id = ?", [signed(phash), picture.id])
+        told.more(len(pictures))
+
+    with Readers(alone=_LOOKS) as readers:
+        for pictures in _lacking(store, _UNSEEN, _LOOKS):
+            waiting.append((pictures, readers.submit(LookJob([picture.path for picture in pictures]))))
+            while len(waiting) > readers.room:
+                take()
+        while waiting:
+            take()
+
+
+def signed(value: int) -> int:
+    """64 bits as SQLite's signed integer."""
+    return value - (1 << 64) if value >= 1 << 63 else value
+
+
+def set_broken(store: Store, number: int, reason: str) -> None:
+    """Call a picture broken; its captions are not kept. Inside a transaction."""
+    store.add_tags(store.remove_captions([number]))
+    store.database.execute(
+        f"UPDATE pictures SET reason = ?, flags = flags & {HAS_ALPHA}, tokens = NULL WHERE id = ?", [reason, number]
+    )
+    if may_pass(reason):
+        store.database.execute("UPDATE pictures SET stamp = ? WHERE id = ?", [UNSURE, number])
+
+
+def _lacking(store: Store, condition: str, most: int) -> Iterator[list[Picture]]:
+    """The pictures for which the condition holds, in order of id."""
+    last = 0
+    wanted = f"SELECT id FROM pictures WHERE id > ? AND {condition} ORDER BY id LIMIT {most}"
+    while ids := [row[0] for row in store.database.execute(wanted, [last])]:
+        yield query.by_ids(store.database, ids)
+        last = ids[-1]
+
+
+class _Told:
+    """Counts for a progress function."""
+
+    def __init__(self, store: Store, condition: str, progress: Progress | None) -> None:
+        self._progress = progress
+        self._done = 0
+        self._total = store.database.execute(f"SELECT count(*) FROM pictures WHERE {condition}").fetchone()[0]
+
+    def more(self, pictures: int) -> None:
+        """So many are done."""
+        self._done += pictures
+        if self._progress is not None:
+            self._progress(self._done, max(self._done, self._total))

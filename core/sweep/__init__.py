@@ -1,0 +1,1 @@
+"""Sweeps: runs that differ in chosen settings; planned, estimated, worked off by a queue, compared by their minima."""

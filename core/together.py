@@ -1,0 +1,27 @@
+"""How many pictures go through a model at once where nobody chooses it: the engine does so, the estimate counts it."""
+
+from __future__ import annotations
+
+#: So many pictures of this size, or more of smaller ones, are drawn or measured together: enough for a GPU to be busy.
+_DRAWN, _MEASURED = 8, 16
+_PIXELS = 512 * 512
+
+
+def drawn_together(width: int, height: int) -> int:
+    """Samples of a training that are denoised in one batch."""
+    return _share(_DRAWN, width, height)
+
+
+def decoded_together(width: int, height: int) -> int:
+    """Pictures that the VAE decodes in one batch: its inner results are hundreds of times as large as a latent."""
+    return max(1, _PIXELS // (width * height))
+
+
+def measured_together(side: int) -> int:
+    """Measurements of the stable loss in one batch, at a training resolution."""
+    return _share(_MEASURED, side, side)
+
+
+def _share(most: int, width: int, height: int) -> int:
+    """As many as have the pixels of `most` pictures of the usual size, at least 1 and no more than `most`."""
+    return max(1, min(most, most * _PIXELS // (width * height)))
