@@ -7,7 +7,7 @@ import io
 import math
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,9 @@ _NAMES = frozenset(("output.name", "output.folder"))
 #: Stands for the number at the end of an imported run's name, which is all that is known of its settings.
 NUMBER = "name"
 _NUMBER = re.compile(r"(?<![\d.])\d+(?:\.\d+)?(?:[eE][-+]?\d+)?(?![\d.])")
+
+
+_RATE = re.compile(r"(?<![a-z])(?:lr|rates?)(?![a-z])")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +66,7 @@ class Compared:
     """A run as Compare needs it.
 
     Attributes:
-        id: Its folder.
+        label: Its name, as short as it can be told from the others that it is compared with; see named().
         group: What it belongs to: the name of its sweep or of the imported folder; "" for a run of its own.
         settings: {"page.field": value}; of an imported run only NUMBER, when its name ends in one.
         lowest: (step, loss) of the lowest measured point of the held-out pictures.
@@ -72,6 +75,7 @@ class Compared:
 
     path: Path
     name: str
+    label: str
     group: str
     kind: str
     result: Result
@@ -90,10 +94,26 @@ class Compared:
         """Its curves."""
         return self.reading.data if self.reading else RunData()
 
-    @property
-    def label(self) -> str:
-        """Its name without that of its group."""
-        return self.name.removeprefix(f"{self.group}/") if self.group else self.name
+
+def short_name(name: str, group: str) -> str:
+    """A run's name without that of its group."""
+    return name.removeprefix(f"{group}/").removeprefix(f"{group}: ") if group else name
+
+
+def named(runs: Sequence[Compared]) -> list[Compared]:
+    """The runs with their labels: without the group's name where all are of one, with it where they are of several."""
+    several = len({run.group for run in runs}) > 1
+    found = []
+    for run in runs:
+        short = short_name(run.name, run.group)
+        found.append(replace(run, label=f"{run.group}/{short}" if several and run.group else short))
+    return found
+
+
+def name_order(name: str) -> tuple[float, str]:
+    """A key that puts names in the order of the number at their end, those without one last."""
+    numbers = _NUMBER.findall(name.rsplit("/", 1)[-1])
+    return (float(numbers[-1]) if numbers else math.inf), name
 
 
 def group_of(path: Path, facts: dict[str, Any]) -> str:
@@ -110,30 +130,50 @@ def load(path: Path) -> Compared:
     run = Run(path)
     facts = run.facts()
     reading = run_columns.read(run.events_path)
-    settings = None if facts["kind"] == "imported" else run.settings()
-    result = result_of(run, settings, reading.data)
+    if reading.about:
+        result, flat = Result(**reading.about["result"]), dict(reading.about["settings"])
+    else:
+        settings = None if facts["kind"] == "imported" else run.settings()
+        result = result_of(run, settings, reading.data)
+        flat = presets.flat(settings) if settings is not None else {}
     made = Compared(
         path=path,
         name=str(facts["name"]),
+        label=str(facts["name"]),
         group=group_of(path, facts),
         kind=str(facts["kind"]),
         result=result,
-        settings=presets.flat(settings) if settings is not None else {},
+        settings=flat,
         lowest=_lowest(reading.data),
         notes=run_notes.read(path),
         reading=reading,
     )
-    return made if settings is not None else _by_its_name(made)
+    return _by_its_name(made) if facts["kind"] == "imported" else made
+
+
+def keep(run: Compared) -> None:
+    """Write down what load() took long to find, so that it opens at once next time."""
+    if run.reading is not None and run.reading.worth_keeping:
+        about = {"result": asdict(run.result), "settings": run.settings}
+        run_columns.keep(run.path / "events.jsonl", run.reading, about)
 
 
 def _by_its_name(run: Compared) -> Compared:
-    """An imported run says no settings; the rate stands in its curve, or a number at the end of its name tells it."""
-    numbers = _NUMBER.findall(run.name.rsplit("/", 1)[-1])
-    settings = {NUMBER: float(numbers[-1])} if numbers else {}
+    """An imported run says no settings: its rate stands in a curve, or the number in its name says rate or batch.
+
+    It does where the name has that word ("long_lr_sweep/1e-6", "batch_size_sqrt/4"), as people name such folders.
+    """
+    number, name = name_order(run.name)
+    settings: dict[str, Any] = {NUMBER: number} if math.isfinite(number) else {}
+    result = run.result
     rates = run.data.curves.get("rate/unet")
-    if rates is None or not len(rates):
-        return replace(run, settings=settings)
-    return replace(run, settings=settings, result=replace(run.result, rate=float(np.nanmax(rates.values))))
+    if rates is not None and len(rates):
+        result = replace(result, rate=float(np.nanmax(rates.values)))
+    elif settings and _RATE.search(name.lower()) and number < 1:
+        result = replace(result, rate=number)
+    elif settings and "batch" in name.lower() and number.is_integer():
+        result = replace(result, batch=int(number))
+    return replace(run, settings=settings, result=result)
 
 
 def _lowest(data: RunData) -> tuple[float, float] | None:
@@ -186,12 +226,25 @@ def minimum_of(data: RunData, metric: str, axis: str) -> tuple[float, float] | N
     return float(data.x_of(steps[place : place + 1], axis)[0]), float(values[place])
 
 
+def start_value(data: RunData, metric: str) -> float | None:
+    """A stable loss before anything was learnt, its first value: what lies above is of no use. None: other curves."""
+    values = line(data, metric)[1]
+    known = values[np.isfinite(values)]
+    return float(known[0]) if METRICS[metric].is_loss and not METRICS[metric].noisy and len(known) else None
+
+
 def nearest_checkpoint(data: RunData, step: float) -> int | None:
     """The step of the checkpoint that is nearest to a step."""
     return min((saved.step for saved in data.checkpoints), key=lambda at: abs(at - step), default=None)
 
 
 # -- the table --------------------------------------------------------------------------------------------------
+
+#: Fields of a Result that the CSV of the table holds.
+_IN_CSV = (
+    *("loss", "loss_error", "step", "step_from", "step_to", "images", "epochs"),
+    *("rate", "batch", "hours", "kwh", "cost", "currency", "verdict"),
+)
 
 
 def leaders(runs: Iterable[Compared]) -> list[str]:
@@ -257,12 +310,11 @@ def table_csv(runs: Sequence[Compared]) -> str:
     varied = differences(runs)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    numbers = "loss loss_error step step_from step_to images epochs rate batch hours kwh cost currency verdict".split()
-    names = ["run", "group", "lowest_loss", "lowest_step", *numbers]
+    names = ["run", "group", "lowest_loss", "lowest_step", *_IN_CSV]
     writer.writerow([*names, *(one.key for one in varied), "note", "folder"])
     for place, run in enumerate(runs):
         step, loss = run.lowest or (None, None)
-        row: list[Any] = [run.label, run.group, loss, step, *(getattr(run.result, name) for name in numbers)]
+        row: list[Any] = [run.label, run.group, loss, step, *(getattr(run.result, name) for name in _IN_CSV)]
         row += [value_words(one.values[place]) for one in varied] + [run.notes.note, str(run.path)]
         writer.writerow(["" if value is None else value for value in row])
     return text.getvalue()

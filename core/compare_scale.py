@@ -25,6 +25,7 @@ class Laid:
         match: How its curve lies there; None for the reference itself and where it cannot be said.
         scale: What its x is multiplied by to be drawn there (1 for the reference).
         foretold: The factor that the square-root rule gives; None where rate or batch is not known.
+        agrees: Whether the curve lies on the reference with the foretold factor too.
         problem: Why there is no match.
     """
 
@@ -32,14 +33,8 @@ class Laid:
     match: Match | None
     scale: float
     foretold: float | None
+    agrees: bool = False
     problem: str = ""
-
-    @property
-    def agrees(self) -> bool:
-        """Whether the rule's factor lies in the interval of those that fit."""
-        if self.match is None or self.foretold is None:
-            return False
-        return self.match.scale_from <= self.foretold <= self.match.scale_to
 
 
 @dataclass(frozen=True)
@@ -66,10 +61,12 @@ def lay_over(runs: Sequence[Compared], metric: str, axis: str, reference: int = 
             found.append(Laid(run.id, None, 1.0, 1.0))
             continue
         try:
-            (match,) = coincide([ground, _curve(run, metric, axis)])
-            found.append(Laid(run.id, match, match.scale, told))
+            x, y = _curve(run, metric, axis)
+            (match,) = coincide([ground, (x, y)])
+            agrees = told is not None and coincide([ground, (x * told, y)])[0].coincides_unscaled
+            found.append(Laid(run.id, match, match.scale, told, agrees))
         except UserError as error:
-            found.append(Laid(run.id, None, 1.0, told, str(error)))
+            found.append(Laid(run.id, None, 1.0, told, problem=str(error)))
     return found
 
 
@@ -81,9 +78,10 @@ def foretold(reference: Compared, run: Compared, axis: str) -> float | None:
     in by what each run has of it in a step.
     """
     mine, theirs = run.result, reference.result
-    if not (mine.rate and theirs.rate and mine.batch and theirs.batch):
+    if not (mine.rate and theirs.rate) or bool(mine.batch) != bool(theirs.batch):
         return None
-    scale = (mine.rate / theirs.rate) * math.sqrt(mine.batch / theirs.batch)
+    # Imported runs of a sweep over rates do not say their batch: it is the same.
+    scale = (mine.rate / theirs.rate) * math.sqrt((mine.batch or 1) / (theirs.batch or 1))
     a_step = [_a_step(one, axis) for one in (reference, run)]
     return scale * a_step[0] / a_step[1] if min(a_step) > 0 else None
 
@@ -119,15 +117,26 @@ def words(found: Sequence[Laid], told: Sequence[Rule]) -> list[str]:
     elif together == len(matches):
         said = [f"Scaled, {'all ' if len(matches) > 1 else ''}{of} coincide with the first: only noise is left."]
     else:
-        said = [f"Scaled, {together} of {of} coincide with the first; the others differ by more than their noise."]
+        differ = "the others differ" if together else "they differ"
+        said = [f"Scaled, {together} of {len(matches)} coincide with the first; {differ} by more than their noise."]
     for rule in told:
         off = f" ± {2 * rule.error:.2f}" if math.isfinite(rule.error) else ""
-        said.append(f"The factor goes with ({rule.label})^{rule.power:.2f}{off}.")
+        said.append(f"The factor goes with ({rule.label})^{rule.power:.2f}{off}: {_power_words(rule)}.")
     known = [laid for laid in found if laid.match is not None and laid.foretold is not None]
     if known:
         right = sum(laid.agrees for laid in known)
-        said.append(f"The square-root rule foretells {right} of {len(known)} factors within their range.")
+        said.append(f"With the factors that the square-root rule foretells, {right} of {len(known)} coincide.")
     return said
+
+
+def _power_words(rule: Rule) -> str:
+    """What a power means."""
+    near = {0.0: "it hardly depends on it", 0.5: "with its square root", 1.0: "in proportion", -1.0: "inversely"}
+    wide = max(0.1, 2 * rule.error if math.isfinite(rule.error) else 0.0)
+    found = min(near, key=lambda power: abs(power - rule.power))
+    if abs(found - rule.power) <= wide:
+        return near[found]
+    return "more than in proportion" if rule.power > 1 else "neither in proportion nor with the square root"
 
 
 def _curve(run: Compared, metric: str, axis: str) -> tuple[Floats, Floats]:

@@ -9,6 +9,7 @@ from core.caption_job import caption_model
 from core.grid import GridSettings
 from core.schema import Entry, fields, walk
 from core.settings import settings_model
+from core.sweep.options import SweepOptions
 
 _HEAD = """# Settings
 
@@ -18,11 +19,12 @@ Keys are those of presets (`[training]` `batch_size = 4`) and of the command lin
 
 
 def reference(model: type[BaseModel] | None = None) -> str:
-    """All options of a settings model (default: runs, grids, captioning jobs), page by page."""
+    """All options of a settings model (default: runs, grids, captioning jobs, sweeps), page by page."""
     if model is not None:
         return "\n".join(_pages(model))
     parts = [_HEAD, *_pages(settings_model()), "# Settings of a grid\n", *_pages(GridSettings)]
     parts += ["# Settings of a captioning job\n", *_pages(caption_model())]
+    parts += ["# Options of a sweep\n", *_pages(SweepOptions)]
     return "\n".join(parts).rstrip() + "\n"
 
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
 import xxhash
 
-from core import atomic, paths
+from core import __version__, atomic, paths
 from core import events as ev
 from core.run_data import Curve, Floats, RunData
 
@@ -29,6 +30,8 @@ class _Head(msgspec.Struct):
     """What stands before the columns.
 
     Attributes:
+        version: Of Burnish, when it was written.
+        about: As in ReadRun.
         position: Bytes of events.jsonl that are in here.
         probes: Hashes of its first bytes and of those before `position`.
         lengths: Of the columns, in order.
@@ -36,6 +39,8 @@ class _Head(msgspec.Struct):
         started, telemetry, ended, samples, checkpoints, last_step, seconds: As in RunData.
     """
 
+    version: str
+    about: dict[str, Any]
     position: int
     probes: tuple[str, str]
     lengths: list[int]
@@ -63,11 +68,13 @@ class ReadRun:
         data: Of a run from the cache messages, grid cells and captions are missing; all else is whole.
         position: Bytes of events.jsonl that are in it.
         decoded: How many of these were decoded just now; from `worth_keeping` on keep() saves time.
+        about: What was found out about the run and kept with it; empty when there is news, or it was another version.
     """
 
     data: RunData
     position: int
     decoded: int
+    about: dict[str, Any] = field(default_factory=dict)
 
     @property
     def worth_keeping(self) -> bool:
@@ -86,15 +93,22 @@ def read(events_path: Path) -> ReadRun:
     while events := follower.read() or follower.behind():
         if isinstance(events, list):
             data.feed(events)
-    return ReadRun(data, follower.taken, follower.taken - before)
+    decoded = follower.taken - before
+    known = kept is not None and not decoded and kept[1].version == __version__
+    return ReadRun(data, follower.taken, decoded, kept[1].about if kept is not None and known else {})
 
 
-def keep(events_path: Path, found: ReadRun) -> None:
-    """Write down the columns of a run. A failure costs nothing but time later, so it is passed over."""
+def keep(events_path: Path, found: ReadRun, about: dict[str, Any] | None = None) -> None:
+    """Write down the columns of a run, and what was found `about` it (what JSON holds).
+
+    A failure costs nothing but time later, so it is passed over.
+    """
     data = found.data
     with contextlib.suppress(OSError):
         columns, curves = _columns(data)
         head = _Head(
+            version=__version__,
+            about=about or {},
             position=found.position,
             probes=_probes(events_path, found.position),
             lengths=[len(column) for column in columns],
@@ -155,7 +169,7 @@ def _columns(data: RunData) -> tuple[list[Floats], dict[str, tuple[int, int, int
     places: dict[tuple[int, str], int] = {}
 
     def place(array: Floats) -> int:
-        key = (len(array), xxhash.xxh3_128_hexdigest(np.ascontiguousarray(array)))
+        key = (len(array), xxhash.xxh3_128_hexdigest(np.ascontiguousarray(array).data))
         if key not in places:
             places[key] = len(columns)
             columns.append(array)

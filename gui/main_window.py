@@ -44,6 +44,7 @@ PAGES = (
     PagePlace("training", "Training", "training", "gui.pages.training:TrainingPage"),
     PagePlace("monitor", "Monitor", "monitor", "gui.pages.monitor:MonitorPage"),
     PagePlace("grids", "Grids", "grids", "gui.pages.grids:GridsPage"),
+    PagePlace("compare", "Compare", "compare", "gui.pages.compare:ComparePage"),
     PagePlace("help", "Help", "help", "gui.pages.help:HelpPage"),
 )
 

@@ -172,6 +172,17 @@ class Studio:
         settle(seconds=1.5)
         self.shoot("grids")
 
+    def compare(self) -> None:
+        """Compare with nothing chosen, and with the newest runs that can be compared."""
+        page = self.page("compare")
+        settle(lambda: not page._lists.busy, 0.3)
+        page.choose([])
+        settle()
+        self.shoot("compare-empty")
+        page.choose(list(page.picker._items)[:10])
+        settle(lambda: not page.reader.busy, 0.8)
+        self.shoot("compare")
+
     def help(self) -> None:
         """A guide and the reference."""
         page = self.page("help")
@@ -260,7 +271,7 @@ def take(out: Path, theme: str, run: Path | None) -> list[Path]:
     if why_no_window():
         os.environ["QT_QPA_PLATFORM"] = "offscreen"
     run = run or latest_run()
-    parts = ("home", "dataset", "training", "monitor", "grids", "help", "sizes")
+    parts = ("home", "dataset", "training", "monitor", "grids", "compare", "help", "sizes")
     return [*_shoot(out, theme, run, parts), *_sharp(out, theme, run)]
 
 

@@ -53,6 +53,6 @@ def read_header(path: Path) -> Header:
         end = max((int(entry["data_offsets"][1]) for entry in table.values()), default=0)
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error.strerror or error}).") from None
-    except (ValueError, LookupError, TypeError, struct.error, AttributeError, RecursionError) as error:
+    except (ValueError, LookupError, TypeError, ArithmeticError, struct.error, AttributeError, RecursionError) as error:
         raise not_whole(path, error) from None
     return Header(shapes, metadata, 8 + length + end)

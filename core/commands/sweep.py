@@ -16,7 +16,7 @@ from core import paths, presets
 from core.errors import UserError
 from core.launch import worker_environment
 from core.quantities import show_bytes, show_seconds
-from core.sweep import cost, file, folder, plan, results
+from core.sweep import cost, file, folder, plan, queue, results
 from core.sweep.folder import SweepFolder
 from core.terminal import Bar
 
@@ -85,7 +85,7 @@ def _new(options: argparse.Namespace) -> int:
     sweep.fixed.update(presets.parse_changes(options.set))
     made = plan.plan(sweep)
     found = cost.sweep_cost(made, pictures=_pictures(made), keep=sweep.options.queue.keep)
-    found = cost.side_by_side(found, _at_once(sweep, made))
+    found = cost.side_by_side(found, queue.side_by_side_count(sweep, made))
     if options.dry_run:
         if options.json:
             print(json.dumps({"name": made.name, "runs": [asdict(r) for r in made.runs], "estimate": found.to_json()}))
@@ -106,19 +106,6 @@ def _pictures(made: plan.SweepPlan) -> int | None:
 
     report = look_at_pictures(settings)
     return report.train if report else None
-
-
-def _at_once(sweep: file.Sweep, made: plan.SweepPlan) -> int:
-    """Runs that will go side by side."""
-    from core.sweep.queue import usable_gpus
-
-    most = sweep.options.queue.at_once
-    hardware = made.settings(made.runs[0]).hardware if made.runs else None
-    gpus = usable_gpus(sweep.options.queue.gpus) if hardware is not None and hardware.device != "cpu" else []
-    if not gpus or hardware is None:
-        return max(1, most)
-    fit = max(1, len(gpus) // hardware.processes)
-    return min(most, fit) if most else fit
 
 
 def cost_lines(found: cost.SweepCost, twins: int = 0) -> list[str]:
@@ -169,9 +156,7 @@ def _work(found: SweepFolder, options: argparse.Namespace) -> int:
 
 def start_queue(found: SweepFolder) -> subprocess.Popen[bytes]:
     """Start the process that works a sweep off; it outlives this one."""
-    from core.sweep.queue import launch_process
-
-    return launch_process("sweep", found.process, worker_environment())
+    return queue.launch_process("sweep", found.process, worker_environment())
 
 
 def _follow(found: SweepFolder, child: subprocess.Popen[bytes] | None, quiet: bool) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from core.data.captions import Captions, Explained, previews
-from core.data.dataset import _with_rule as with_rule
+from core.data.dataset import with_rule
 from core.data.rules import of_directories
 from core.data.tokens import open_tokenizer, tokenizer_folder
 

@@ -52,7 +52,7 @@ class Dataset:
         self.rules = list(rules)
         self._index = index
         self.settings = settings
-        self._pages = [_with_rule(settings.data, rule) for rule in rules]
+        self._pages = [with_rule(settings.data, rule) for rule in rules]
         self._own = threading.local()
 
     def _reader(self) -> Index:
@@ -121,7 +121,7 @@ class Dataset:
         ]
 
 
-def _with_rule(page: DataSettings, rule: FolderRules) -> DataSettings:
+def with_rule(page: DataSettings, rule: FolderRules) -> DataSettings:
     """The page with what a folder's rule says otherwise."""
     changes: dict[str, object] = {}
     if rule.trigger:

@@ -48,7 +48,6 @@ class Index:
         self._store = Store(path)
         self._database = self._store.database
         self._columns: tuple[str, Columns] | None = None
-        self._orders: dict[str, tuple[str, NDArray[np.int64]]] = {}
 
     @property
     def store(self) -> Store:
@@ -189,23 +188,6 @@ class Index:
     def count_unhashed(self) -> int:
         """How many usable pictures hash_missing() would read."""
         return self._count(hashes.UNHASHED)
-
-    def count_matching(self, text: str) -> int:
-        """How many usable pictures have `text` in their path or captions (any case of ASCII letters)."""
-        return len(self._order(text)) if text else self.count()
-
-    def page(self, offset: int, limit: int, text: str = "") -> list[Picture]:
-        """Usable pictures number `offset` to `offset + limit` in the order of pictures(), of those that match."""
-        return self.by_ids(self._order(text)[offset : offset + limit])
-
-    def _order(self, text: str) -> NDArray[np.int64]:
-        """The ids of the usable pictures that match, by name; kept until the index changes."""
-        generation = self._store.generation()
-        if text not in self._orders or self._orders[text][0] != generation:
-            condition, values = query.matching(text)
-            ids = query.ids_by_name(self._database, f"p.reason = '' AND {condition}", values)
-            self._orders = {text: (generation, ids)}
-        return self._orders[text][1]
 
     def _count(self, condition: str, values: Iterable[Any] = ()) -> int:
         row = self._database.execute(f"SELECT count(*) FROM pictures WHERE {condition}", list(values)).fetchone()

@@ -101,10 +101,10 @@ def id_of(database: sqlite3.Connection, path: str) -> int | None:
     return None
 
 
-def ids_by_name(database: sqlite3.Connection, where: str, values: Sequence[Any] = ()) -> NDArray[np.int64]:
+def ids_by_name(database: sqlite3.Connection, where: str) -> NDArray[np.int64]:
     """Ids of the pictures for which `where` holds, folder by folder in order of path, in it in order of name."""
     query = f"SELECT p.id FROM {TABLES} WHERE {where} ORDER BY d.path, p.name"
-    return np.fromiter((row[0] for row in database.execute(query, values)), dtype=np.int64)
+    return np.fromiter((row[0] for row in database.execute(query)), dtype=np.int64)
 
 
 def matching(text: str) -> tuple[str, list[str]]:

@@ -113,7 +113,7 @@ class Store:
         try:
             database.execute("PRAGMA journal_mode = WAL")
             database.execute("PRAGMA synchronous = NORMAL")
-            database.execute("PRAGMA cache_size = -32000")
+            database.execute("PRAGMA cache_size = -16000")
             database.execute("PRAGMA temp_store = FILE")
             if database.execute("PRAGMA user_version").fetchone()[0] != VERSION:
                 self._create(database)

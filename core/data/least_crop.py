@@ -25,6 +25,10 @@ from numpy.typing import NDArray
 Size = tuple[int, int]
 Rows = NDArray[np.int64]
 
+#: No picture is moved to a bucket that cuts off so much more of it: rather a short batch. With few pictures of many
+#: shapes whole batches could cost a picture half of what it shows.
+MOST_LOST = 0.15
+
 #: Steps of the logarithm of a shape on the line: far below what a pixel changes.
 _STEPS = 2**27
 #: Added to a logarithm, so that places are positive: sides of up to 2**23 pixels have one.
@@ -159,6 +163,12 @@ class _Line:
         lost = (1 - np.exp(-np.abs(shape[:, None] - self._shape[None, possible]))).sum(axis=0)
         return int(possible[np.lexsort((-self._area[possible], np.round(lost, 9)))[0]])
 
+    def most_lost(self, key: NDArray[np.uint64], place: NDArray[np.integer], bucket: int) -> float:
+        """The largest share of one of these pictures that a bucket cuts off beyond what its present place does."""
+        shape = (key >> np.uint64(32)).astype(np.float64) / _STEPS - _SHIFT
+        now, then = (np.exp(-np.abs(shape - self._shape[which])) for which in (place, bucket))
+        return float((now - then).max())
+
 
 def _placed(shape: NDArray[np.float64]) -> NDArray[np.uint64]:
     """Logarithms of shapes as places on the line, in the upper 32 bits."""
@@ -262,7 +272,7 @@ class _Filling:
         return np.asarray(order[np.lexsort((np.where(strip % 2, -area, area), strip))])
 
     def _move(self, rows: Rows) -> None:
-        """One bucket for all these pictures."""
+        """One bucket for all these pictures, unless one of them would lose too much there: then all stay."""
         place = self._place[rows]
         low, high = int(place.min()), int(place.max())
         if low == high:
@@ -276,7 +286,9 @@ class _Filling:
             self._place[rows] = len(self._sizes)
             self._sizes.append((width, height))
         else:
-            self._place[rows] = self._line.best(self._key[rows], possible)
+            best = self._line.best(self._key[rows], possible)
+            if self._line.most_lost(self._key[rows], place, best) <= MOST_LOST:
+                self._place[rows] = best
 
 
 def _uses(places: NDArray[np.integer], rate: float) -> NDArray[np.int64]:

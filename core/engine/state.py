@@ -77,7 +77,7 @@ def load(folder: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any], dict[st
         tensors = load_file(folder / "optimizer.safetensors")
         weights = load_file(folder / "weights.safetensors")
         return weights, unflatten(plain["optimizer"], tensors), plain["facts"]
-    except (OSError, ValueError, LookupError, TypeError, SafetensorError) as error:
+    except (OSError, ValueError, LookupError, TypeError, RecursionError, SafetensorError) as error:
         raise UserError(
             f"The training state {folder} cannot be read ({error}). An older one may be beside it."
         ) from None

@@ -174,7 +174,7 @@ def require_deepspeed(device: torch.device) -> Any:
         reason = "is not installed" if isinstance(error, ModuleNotFoundError) else f"cannot be loaded ({error})"
         raise UserError(
             f"hardware.parallel = 'deepspeed', but DeepSpeed {reason}. Install it into Burnish's environment "
-            "(.venv) with 'pip install deepspeed', or choose fsdp, which needs nothing more."
+            "with '.venv/bin/python -m pip install deepspeed', or choose fsdp, which needs nothing more."
         ) from error
     return deepspeed
 

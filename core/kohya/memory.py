@@ -131,6 +131,12 @@ def _strategy(job: Job) -> None:
     ):
         if job.on(name):
             job.take(name, "hardware.parallel", kind)
+    for name in ("zero_stage", "accelerate.zero_stage"):
+        if job.number(name) == 3:
+            job.take(name, "hardware.parallel", "fsdp", "equivalent", "fsdp splits what ZeRO's stage 3 splits")
+        elif job.number(name):
+            job.take(name, "hardware.zero_stage")
+        job.answer(name, "unneeded", note="stage 0 is ddp")
     for name in ("offload_optimizer_device", "accelerate.offload_optimizer_device"):
         if job.has(name) and job.text(name) != "none":
             job.take(name, "hardware.offload_states", True, "equivalent")

@@ -109,7 +109,6 @@ LACKING = {
     "no_token_padding": "captions are always padded to the length that the model knows",
     "cpu_offload_checkpointing": "activations are recomputed, not kept in RAM",
     "blocks_to_swap": "blocks are not swapped to RAM",
-    "zero_stage": "set it in DeepSpeed's own configuration",
     **dict.fromkeys(
         (
             "offload_param_device",

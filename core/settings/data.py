@@ -65,8 +65,8 @@ class PictureSettings(Section):
     transparency: Literal["white", "black", "grey", "ignore"] = opt(
         "white",
         label="Behind transparency",
-        help="What stands behind transparent pixels. ignore takes the colours that the file has there, often garbage. To "
-        "train on the solid part alone, give the folder a mask instead.",
+        help="What stands behind transparent pixels. ignore takes the colours that the file has there, often garbage. "
+        "To train on the solid part alone, give the folder a mask instead.",
         level="advanced",
         aliases=("alpha_mask_color", "background_color"),
     )
@@ -95,8 +95,9 @@ class PictureSettings(Section):
         "avoid",
         label="Short batches",
         help="When a shape's pictures do not fill whole batches: avoid moves pictures to neighbouring shapes until at "
-        "most one batch an epoch is short, which cuts off a little more of them. keep cuts off the least; short "
-        "batches then count their few pictures more and take more steps. With very few pictures of many shapes, keep.",
+        "most one batch an epoch is short, which cuts off a little more of them; where a picture would lose more than "
+        "15 % by that, a batch stays short. keep cuts off the least; short batches then count their few pictures more "
+        "and take more steps.",
         level="advanced",
         group=_BUCKETS,
         when=("data.buckets", "least-crop"),

@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 from core.schema import Section, opt
 
-_GROUP = "From other trainers"
+_GROUP = "Other trainers"
 
 
 class InteropSettings(Section):
@@ -29,8 +29,8 @@ class InteropSettings(Section):
         "no",
         label="Take over kohya's caches",
         help="Uses the .npz files that kohya's sd-scripts kept beside the pictures instead of encoding again; each is "
-        "checked, and what is damaged or of another size is encoded. They do not say which VAE made them: yours must be "
-        "the same. Nor do those of texts (SDXL) say which captions they are of: take them only where these have not "
+        "checked, and what is damaged or of another size is encoded. They do not say which VAE made them: yours must "
+        "be the same. Nor do those of texts (SDXL) say which captions they are of: take them only where these have not "
         "changed since.",
         level="advanced",
         group=_GROUP,

@@ -266,9 +266,7 @@ def last_words(path: Path) -> str:
 
 def create(sweep: Sweep, made: SweepPlan, path: Path | None = None) -> SweepFolder:
     """Make a sweep's folder from its plan; UserError when a run could not start, or the folder cannot be made."""
-    if not made.runs:
-        raise UserError(f"{sweep.name}: nothing varies, so there is no run. Put settings under [vary].")
-    frozen = [_frozen(made, run) for run in made.runs]
+    frozen = require_all_startable(made)
     if path is None:
         name = f"{time.strftime('%Y%m%d-%H%M%S')}-{runs.slug(sweep.name)}-{uuid.uuid4().hex[:4]}"
         path = sweeps_folder() / name
@@ -287,6 +285,13 @@ def create(sweep: Sweep, made: SweepPlan, path: Path | None = None) -> SweepFold
         raise UserError(f"{path}: the sweep's folder cannot be made ({error.strerror or error}).") from None
     _remember(path)
     return SweepFolder(path)
+
+
+def require_all_startable(made: SweepPlan) -> list[PlannedRun]:
+    """The runs with absolute paths; UserError when nothing varies or one of them could not start."""
+    if not made.runs or not made.varied_keys():
+        raise UserError(f"{made.name}: nothing varies, so there is no series of runs. Give a setting some values.")
+    return [_frozen(made, run) for run in made.runs]
 
 
 def _frozen(made: SweepPlan, run: PlannedRun) -> PlannedRun:

@@ -45,7 +45,7 @@ class SweepSection(Section):
         "from about 20 points. 0 leaves the preset's interval.",
         ge=0,
         le=10_000,
-        usual=(10, 200),
+        usual=(0, 200),
     )
 
 

@@ -262,6 +262,18 @@ def _label(key: str, varied: Mapping[str, Any], known: Known) -> str:
     return f"{label} ({known[key].page})" if twice else label
 
 
+def table(found: SweepPlan, sweep: Sweep) -> tuple[list[str], list[list[str]]]:
+    """(heads, rows) that show a plan's runs: what varies, what rules say of it, and the steps."""
+    known = presets.entries()
+    keys = [key for key in dict.fromkeys([*found.varied_keys(), *sweep.rules, STEPS]) if key in known]
+    heads = ["Run", *(_label(key, dict.fromkeys(keys), known) for key in keys)]
+    rows = []
+    for number, run in enumerate(found.runs, 1):
+        values = {**found.base, **run.changes}
+        rows.append([str(number), *(show_value(values[key]) for key in keys)])
+    return heads, rows
+
+
 def show_rate(value: float) -> str:
     """A number to 5 digits, small ones as people write rates: 3.1623e-4."""
     if not 0 < abs(value) < 1e-3:

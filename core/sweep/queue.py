@@ -26,7 +26,9 @@ from core.paths import ROOT
 from core.run_data import RunData
 from core.runs import CommandReader, Kind, Run
 from core.sweep.early import reason_to_end
+from core.sweep.file import Sweep
 from core.sweep.folder import Status, SweepFolder
+from core.sweep.plan import SweepPlan
 from core.telemetry import Nvml
 
 #: Seconds between two looks at the workers.
@@ -79,6 +81,17 @@ def usable_gpus(chosen: list[str], found: int | None = None, visible: str | None
         if name not in there:
             raise UserError(f"queue.gpus: there is no GPU '{name}' here; there are {', '.join(there) or 'none'}.")
     return wanted or there
+
+
+def side_by_side_count(sweep: Sweep, plan: SweepPlan) -> int:
+    """Runs that will go side by side; UserError for GPUs that are not there."""
+    most = sweep.options.queue.at_once
+    hardware = plan.settings(plan.runs[0]).hardware if plan.runs else None
+    gpus = usable_gpus(sweep.options.queue.gpus) if hardware is not None and hardware.device != "cpu" else []
+    if not gpus or hardware is None:
+        return max(1, most)
+    fit = max(1, len(gpus) // hardware.processes)
+    return min(most, fit) if most else fit
 
 
 @dataclass

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,8 @@ from core.run_data import RunData, read_run
 from core.runs import Run
 from core.settings import Settings
 from core.sweep.early import diverged
-from core.sweep.folder import SweepFolder
+from core.sweep.folder import Status, SweepFolder
+from core.sweep.plan import STEPS, SweepPlan
 
 #: Verdicts whose minimum is one: the curve has fallen, and the lowest place is not simply the last one measured.
 _SURE = ("turned", "settled")
@@ -72,22 +73,39 @@ class Result:
 
 def results(folder: SweepFolder) -> list[Result]:
     """Every run of a sweep in the order of the plan; those that have not begun have no numbers."""
-    found = {status.run.id: status for status in folder.statuses()}
-    rows = []
-    for planned in folder.plan.runs:
-        status = found[planned.id]
-        head: dict[str, Any] = {
-            "name": planned.name,
-            "varied": planned.varied,
-            "state": status.state,
-            "text": status.text,
-        }
+    places = {run.id: place for place, run in enumerate(folder.plan.runs)}
+    return sorted(Reader(folder).rows(), key=lambda row: places[row.id])
+
+
+class Reader:
+    """Reads a sweep's results again and again; a run whose events did not change is not read anew."""
+
+    def __init__(self, folder: SweepFolder) -> None:
+        self._folder = folder
+        self._known: dict[str, tuple[tuple[int, int], Result]] = {}
+
+    def rows(self) -> list[Result]:
+        """Every run in the order of the queue."""
+        return [self._row(status) for status in self._folder.statuses()]
+
+    def _row(self, status: Status) -> Result:
+        events = status.path / "events.jsonl"
+        try:
+            facts = events.stat()
+            mark = (facts.st_size, facts.st_mtime_ns)
+        except OSError:
+            mark = (0, 0)
+        known = self._known.get(status.run.id)
+        if known is None or known[0] != mark:
+            known = self._known[status.run.id] = (mark, self._read(status))
+        return replace(known[1], state=status.state, text=status.text, steps_done=status.step)
+
+    def _read(self, status: Status) -> Result:
+        head: dict[str, Any] = {"name": status.run.name, "varied": status.run.varied}
         if (status.path / "run.json").exists():
-            rows.append(result_of(Run(status.path), **head))
-        else:
-            head |= _rates(folder.settings(planned.id))
-            rows.append(Result(id=planned.id, path=str(status.path), **head))
-    return rows
+            return result_of(Run(status.path), **head)
+        head |= _rates(self._folder.settings(status.run.id))
+        return Result(id=status.run.id, path=str(status.path), **head)
 
 
 def result_of(run: Run, settings: Settings | None = None, data: RunData | None = None, **head: Any) -> Result:
@@ -124,8 +142,8 @@ def result_of(run: Run, settings: Settings | None = None, data: RunData | None =
         "images": _at(data, "images", place),
         "epochs": _at(data, "epoch", place),
         "hours": _hours(_at(data, "seconds", place)),
-        "kwh": _at(data, "kwh", place),
-        "cost": _at(data, "cost", place),
+        "kwh": _at(data, "kwh", place) if _has_energy(data) else None,
+        "cost": _at(data, "cost", place) if _has_energy(data) else None,
     }
     return Result(**_finite(head))
 
@@ -138,10 +156,15 @@ def _totals(data: RunData) -> dict[str, Any]:
     last = data.telemetry
     return {
         "total_hours": data.seconds / 3600 if data.seconds else None,
-        "total_kwh": last.kwh if last else None,
-        "total_cost": last.cost if last else None,
+        "total_kwh": last.kwh if last and _has_energy(data) else None,
+        "total_cost": last.cost if last and _has_energy(data) else None,
         "currency": last.currency if last else "",
     }
+
+
+def _has_energy(data: RunData) -> bool:
+    """Whether anything measured the energy: a machine without a GPU and without a constant says 0 of it."""
+    return bool(data.curve("kwh").values.any())
 
 
 def _at(data: RunData, tag: str, step: float) -> float | None:
@@ -149,7 +172,9 @@ def _at(data: RunData, tag: str, step: float) -> float | None:
     curve = data.curves.get(tag)
     if curve is None or not len(curve):
         return None
-    return float(np.interp(step, [0.0, *curve.steps], [0.0, *curve.values]))
+    if step < curve.steps[0]:
+        return float(curve.values[0] * step / curve.steps[0])
+    return float(np.interp(step, curve.steps, curve.values))
 
 
 def _hours(seconds: float | None) -> float | None:
@@ -174,6 +199,24 @@ def best(rows: list[Result]) -> list[Result]:
     return [first, *(row for row in known[1:] if (row.loss or 0.0) - (row.loss_error or 0.0) <= reach)]
 
 
+def hours_left(plan: SweepPlan, rows: list[Result]) -> float | None:
+    """Hours until the queue is through, by what a picture took so far; None before any run tells.
+
+    Runs whose length is counted in epochs, and those that end early, are not foreseen.
+    """
+    worked = [
+        (row.total_hours, row.steps_done * (row.batch or 1)) for row in rows if row.total_hours and row.steps_done
+    ]
+    images = sum(count for _, count in worked)
+    if not images:
+        return None
+    planned = {run.id: int({**plan.base, **run.changes}[STEPS]) for run in plan.runs}
+    open_rows = [row for row in rows if row.state in ("waiting", "running")]
+    left = sum(max(0, planned[row.id] - row.steps_done) * (row.batch or 1) for row in open_rows)
+    at_once = max(1, sum(row.state == "running" for row in rows))
+    return sum(hours for hours, _ in worked) / images * left / at_once
+
+
 def to_json(folder: SweepFolder) -> dict[str, Any]:
     """The document of `main.py sweep --results FOLDER --json`."""
     rows = results(folder)
@@ -187,6 +230,7 @@ def to_json(folder: SweepFolder) -> dict[str, Any]:
         "kwh": _sum(row.total_kwh for row in rows),
         "cost": _sum(row.total_cost for row in rows),
         "hours": _sum(row.total_hours for row in rows),
+        "hours_left": hours_left(folder.plan, rows),
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from PySide6.QtCore import Qt, QTimer
@@ -49,18 +50,19 @@ class DatasetPage(Page):
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
-        self.scan = DatasetScan(self)
+        busy = threading.Lock()
+        self.scan = DatasetScan(busy, self)
         self.look = button("Look at the pictures", "search", "primary")
-        self.pane = PicturesPane()
+        self.pane = PicturesPane(busy)
         self.captions = CaptionPanel(self.pane.write)
         self.tags = TagPanel()
         self.problems = ProblemsView()
         self.stack, self.tabs = QStackedWidget(), QTabWidget()
         self._scanned: list[str] = []
         self._assistant: Any = None
-        self._later = QTimer(self)
-        self._later.setSingleShot(True)
-        self._later.setInterval(400)
+        self._walked_to: Tile | None = None
+        self._later = QTimer(self, singleShot=True, interval=400)
+        self._resting = QTimer(self, singleShot=True, interval=60)
         entries = context.settings.entries
         self.folders = FoldersPanel(entries[FOLDERS], entries.get(RULES))
         self.report = ReportView(card(label("Folders", "heading"), self.folders))
@@ -132,6 +134,7 @@ class DatasetPage(Page):
         self.scan.done.connect(self._done)
         self.scan.failed.connect(self._failed)
         self._later.timeout.connect(self._report_anew)
+        self._resting.timeout.connect(self._rest)
         pane.note.connect(self.context.note)
         pane.opened.connect(self._opened)
         pane.selected.connect(self._select)
@@ -299,8 +302,15 @@ class DatasetPage(Page):
     # -- what is clicked --------------------------------------------------------------------------------------
 
     def _select(self, tile: Tile) -> None:
-        self._show_tile(tile)
-        self.tabs.setCurrentIndex(_PICTURE)
+        """Show it when the keyboard rests on it: who walks fast is not held up by what is only passed."""
+        self.captions.save()
+        self._walked_to = tile
+        self._resting.start()
+
+    def _rest(self) -> None:
+        if self._walked_to is not None:
+            self._show_tile(self._walked_to)
+            self.tabs.setCurrentIndex(_PICTURE)
 
     def _show_tile(self, tile: Tile) -> None:
         self.captions.show_tile(tile)
@@ -366,14 +376,10 @@ class DatasetPage(Page):
         from gui.widgets.caption_assistant import CaptionAssistant
 
         if self._assistant is None:
-            self._assistant = CaptionAssistant(self.context, self._meant, self.window())
+            self._assistant = CaptionAssistant(self.context, self.pane.chosen, self.window())
             self._assistant.captions_written.connect(self.start)
         self._assistant.show()
         self._assistant.raise_()
-
-    def _meant(self) -> Any:
-        """The pictures that the assistant is asked to caption."""
-        return self.pane.chosen()
 
     # -- coming and going -------------------------------------------------------------------------------------
 
@@ -385,6 +391,7 @@ class DatasetPage(Page):
     def closed(self) -> None:
         """End the threads: the window is closing."""
         self._later.stop()
+        self._resting.stop()
         self.captions.save()
         self.scan.close()
         self.pane.close_all()

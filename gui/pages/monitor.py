@@ -211,6 +211,7 @@ class MonitorPage(Page):
         self.timeline.clicked.connect(self._point)
         self.film.grid_asked.connect(self._make_grid)
         self.context.run_changed.connect(self._show_run)
+        self.context.point_requested.connect(self.film.pin)
         self.log.head.toggled.connect(lambda _: self._draw_rest())
 
     def primary_actions(self) -> list[QWidget]:

@@ -85,6 +85,8 @@ class TrainingPage(Page):
         self.panel = OutlookPanel(context)
         self.search = QLineEdit()
         self.train = button("Train", "play", "primary")
+        self.sweep = button("Sweep…", tip="Make a series of runs that differ in chosen settings, and compare them")
+        self._sweeps: QWidget | None = None
         self.presets = PresetMenu(context)
         self._undo = tool("undo", "Undo (Ctrl+Z)")
         self._redo = tool("redo", "Redo (Ctrl+Shift+Z)")
@@ -131,11 +133,21 @@ class TrainingPage(Page):
         self.panel.field_chosen.connect(self.focus_field)
         self.form.help_requested.connect(self.context.help_requested)
         self.train.clicked.connect(self.context.train_requested)
+        self.sweep.clicked.connect(self.open_sweeps)
         self._enable_undo()
 
     def primary_actions(self) -> list[QWidget]:
-        """Preset menu and "Train"."""
-        return [self.presets, self.train]
+        """Preset menu, sweeps and "Train"."""
+        return [self.presets, self.sweep, self.train]
+
+    def open_sweeps(self) -> None:
+        """Show the window of sweeps; it starts from the settings here."""
+        if self._sweeps is None:
+            from gui.widgets.sweep_dialog import SweepDialog
+
+            self._sweeps = SweepDialog(self.context, self.window())
+        self._sweeps.show()
+        self._sweeps.raise_()
 
     def focus_field(self, key: str) -> None:
         """Show an option and put the keyboard into it."""

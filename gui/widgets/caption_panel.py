@@ -47,7 +47,7 @@ class CaptionPanel(QWidget):
         self.tile: Tile | None = None
         self._write = write
         self._settings: Any = None
-        self._counter, self._drawer = Background(self), Background(self)
+        self._counter = Background(self)
         self._picture = PictureBox(208)
         self.name, self.facts = label("", "value", wrap=True), label("", "dim", wrap=True)
         self.marks = _Marks()
@@ -91,9 +91,7 @@ class CaptionPanel(QWidget):
             field.failed.connect(self.failed)
             field.uncounted.connect(self._count)
         self._counter.done.connect(self._counted)
-        self._drawer.done.connect(self.draws.show_draws)
         self._counter.failed.connect(lambda error: self.failed.emit(str(error)))
-        self._drawer.failed.connect(lambda error: self.draws.show_draws(()))
         self.hold.clicked.connect(lambda: self.hold_wanted.emit(not self._held))
         self.put_back.clicked.connect(lambda: self.hold_wanted.emit(None))
         self.twins.clicked.connect(self.tile_wanted)
@@ -189,22 +187,18 @@ class CaptionPanel(QWidget):
         texts, captions = [field.text for field in self.fields], self._captions()
 
         def work() -> Any:
-            from core.data.caption_view import count
+            from core.data.caption_view import count, draws
 
-            return [count(text, settings) for text in texts], int(settings.data.max_tokens)
-
-        def draw() -> Any:
-            from core.data.caption_view import draws
-
-            return draws(tile.picture, captions, settings)
+            counts = [count(text, settings) for text in texts]
+            return counts, int(settings.data.max_tokens), draws(tile.picture, captions, settings)
 
         self._counter.start(work)
-        self._drawer.start(draw)
 
     def _counted(self, result: Any) -> None:
-        counts, limit = result
+        counts, limit, drawn = result
         for field, counted in zip(self.fields, counts, strict=True):
             field.show_count(counted, limit)
+        self.draws.show_draws(drawn)
 
     # -- saving -----------------------------------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
@@ -9,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from PySide6.QtCore import QObject, QThread, Signal
+from PySide6.QtCore import QObject, Signal
 
 from core.errors import Stopped, UserError
 
@@ -46,29 +47,47 @@ class _Order:
         return _SCANNING if self.rescan else JOBS[self.learn][0] if self.learn else ""
 
 
-class _Look(QThread):
-    """One look."""
+class _Look(QObject):
+    """One look, in a thread that nobody has to wait for when the program ends.
+
+    Signals:
+        told: (pictures looked at, pictures in all).
+        finished: It is over, one way or another.
+    """
 
     told = Signal(int, int)
+    finished = Signal()
 
-    def __init__(self, order: _Order, parent: QObject) -> None:
+    def __init__(self, order: _Order, one_at_a_time: threading.Lock, parent: QObject) -> None:
         super().__init__(parent)
         self.order = order
+        self._one_at_a_time = one_at_a_time
         self.report: Any = None
         self.failure: Exception | None = None
         self._stop = threading.Event()
         self._last = 0.0
+        self._thread = threading.Thread(target=self._run, name="dataset scan", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def wait(self, seconds: float) -> None:
+        """Until it is over, or so long."""
+        self._thread.join(seconds)
 
     def cancel(self) -> None:
         """End soon; what was read already is kept in the index."""
         self._stop.set()
 
-    def run(self) -> None:
+    def _run(self) -> None:
         """In its own thread."""
         try:
             self._look()
         except Exception as error:
             self.failure = error
+        with contextlib.suppress(RuntimeError):  # the window may be gone
+            self.finished.emit()
 
     def _look(self) -> None:
         from core.data import learning
@@ -81,7 +100,9 @@ class _Look(QThread):
                 scan(order.settings, index, self._progress)
             if order.learn:
                 getattr(learning, JOBS[order.learn][1])(index, order.settings, self._progress)
-            self.report = make_report(index, order.settings, self._quietly)
+            with self._one_at_a_time:
+                self._quietly()
+                self.report = make_report(index, order.settings, self._quietly)
 
     def _progress(self, done: int, total: int) -> None:
         self._quietly(done, total)
@@ -110,8 +131,11 @@ class DatasetScan(QObject):
     done = Signal(object, bool)
     failed = Signal(str)
 
-    def __init__(self, parent: QObject) -> None:
+    def __init__(self, one_at_a_time: threading.Lock, parent: QObject) -> None:
+        """`one_at_a_time` is held while the settings are applied to all pictures: of millions that takes seconds,
+        and two threads that do it would leave the window none of Python's turns."""
         super().__init__(parent)
+        self._one_at_a_time = one_at_a_time
         self._look: _Look | None = None
         self._next: _Order | None = None
         self._closed = False
@@ -133,12 +157,12 @@ class DatasetScan(QObject):
             if rescan or not self._look.order.title:
                 self._look.cancel()
             return
-        self._look = _Look(order, self)
+        self._look = _Look(order, self._one_at_a_time, self)
         self._look.told.connect(self.progress)
         self._look.finished.connect(self._finished)
         if order.title:
             self.began.emit(order.title)
-        self._look.start(QThread.Priority.LowPriority)
+        self._look.start()
 
     def cancel(self) -> None:
         """Stop the look under way."""
@@ -151,7 +175,7 @@ class DatasetScan(QObject):
         self._closed = True
         self.cancel()
         if self._look is not None:
-            self._look.wait()
+            self._look.wait(5)
 
     def _finished(self) -> None:
         look, self._look = self._look, None

@@ -115,9 +115,13 @@ class IndexReader(QObject):
     answered = Signal(str, object)
     failed = Signal(str)
 
-    def __init__(self, path: Path, settings: Any, parent: QObject | None = None) -> None:
+    def __init__(
+        self, path: Path, settings: Any, one_at_a_time: threading.Lock | None = None, parent: QObject | None = None
+    ) -> None:
+        """`one_at_a_time` is held while the settings are applied to all pictures (see DatasetScan)."""
         super().__init__(parent)
         self.path = path
+        self._one_at_a_time = one_at_a_time or threading.Lock()
         self._settings = settings
         self._columns: Columns | None = None
         self._scans, self._held = 0, -1
@@ -252,11 +256,14 @@ class IndexReader(QObject):
     def _learn(self, columns: Columns, settings: Any) -> None:
         """Work out what the settings make of the pictures."""
         from core.data.picture_facts import learn
+
+        with self._one_at_a_time:
+            if settings is self._settings and not self._closing:
+                self._keep_facts(learn(columns, settings), columns, settings)
+
+    def _keep_facts(self, facts: Facts, columns: Columns, settings: Any) -> None:
         from gui.widgets.picture_views import Marker
 
-        if settings is not self._settings:
-            return
-        facts = learn(columns, settings)
         if settings is self._settings and columns is self._columns:
             self._facts, self._marker = facts, Marker(columns, facts)
             self.facts_changed.emit(facts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -52,8 +53,10 @@ class PicturesPane(QWidget):
     facts_changed = Signal(object)
     note = Signal(str, str)
 
-    def __init__(self) -> None:
+    def __init__(self, one_at_a_time: threading.Lock) -> None:
+        """`one_at_a_time`: see DatasetScan."""
         super().__init__()
+        self._one_at_a_time = one_at_a_time
         self.filter = FilterBar()
         self.grid = ThumbnailGrid()
         self.bulk: BulkCaptions | None = None
@@ -109,7 +112,7 @@ class PicturesPane(QWidget):
         self._settings, self._roots, self._whole = settings, list(roots), 0
         if self.bulk is not None:
             self.bulk.close()
-        reader = None if path is None else IndexReader(path, settings)
+        reader = None if path is None else IndexReader(path, settings, self._one_at_a_time)
         self._reader = reader
         self.grid.show_index(reader)
         if reader is None:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QKeyEvent, QMouseEvent
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QVBoxLayout, QWidget
 
+from core.run_notes import Notes
 from gui.widgets.basics import button, column, label
+from gui.widgets.elided import Elided
 from gui.widgets.status_line import StateDot, state_words
 
 #: States from which a run can go on.
@@ -28,11 +30,12 @@ class RunFacts:
     step: int
     created: float
     can_go_on: bool
+    notes: Notes = field(default_factory=Notes)
 
 
 def read_runs(most: int = 30) -> list[RunFacts]:
     """The newest runs; reads files, so not for the window's thread. Grid jobs and caches are left out."""
-    from core import runs
+    from core import run_notes, runs
 
     found = []
     for run in runs.list_runs():
@@ -43,7 +46,8 @@ def read_runs(most: int = 30) -> list[RunFacts]:
         state, step = run.state()
         can_go_on = state in CAN_GO_ON and bool(run.states())
         created = float(facts.get("created", 0))
-        found.append(RunFacts(run.path, run.name, kind, state, step, created, can_go_on))
+        notes = run_notes.read(run.path)
+        found.append(RunFacts(run.path, run.name, kind, state, step, created, can_go_on, notes))
         if len(found) == most:
             break
     return found
@@ -82,11 +86,17 @@ class RunRow(QFrame):
         dot = StateDot()
         dot.set_state(facts.state)
         about = f"{state_words(facts.state)}  ·  step {facts.step:,}  ·  {age_words(time.time() - facts.created)}"
+        if facts.notes.bookmarks:
+            many = len(facts.notes.bookmarks)
+            about += f"  ·  {many} bookmark{'s' if many > 1 else ''}"
+        words = [label(facts.name, "value"), label(about, "dim")]
+        if facts.notes.first_line:
+            words.append(Elided(facts.notes.first_line, "dim"))
         layout = QHBoxLayout(self)
         layout.setContentsMargins(12, 8, 8, 8)
         layout.setSpacing(12)
         layout.addWidget(dot)
-        layout.addLayout(column(label(facts.name, "value"), label(about, "dim"), spacing=2), 1)
+        layout.addLayout(column(*words, spacing=2), 1)
         if facts.can_go_on:
             resume = button("Go on", "play", tip="Go on from the last saved state")
             resume.clicked.connect(lambda: self.go_on.emit(facts.path))

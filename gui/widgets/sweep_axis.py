@@ -14,7 +14,6 @@ from PySide6.QtWidgets import (
     QLineEdit,
     QListWidget,
     QListWidgetItem,
-    QStackedWidget,
     QVBoxLayout,
     QWidget,
 )
@@ -63,7 +62,6 @@ class AxisRow(QFrame):
         self.together = QCheckBox("Side by side with the setting above")
         self.together.setToolTip("The first value with the first one above, the second with the second, and so on")
         self.chips, self.problem = Chips(), label("", "error", wrap=True)
-        self._stack = QStackedWidget()
         self._lay_out(where)
         self._show(draft)
         self._connect()
@@ -87,14 +85,15 @@ class AxisRow(QFrame):
         for field, text in (*fields, (self.values, "Values"), (self.formula, "Formula")):
             field.setAccessibleName(f"{text} of {self.entry.option.label}")
         limits = QWidget()
-        limits.setLayout(row(label("from", "dim"), self.start, label("to", "dim"), self.stop, self.count, label("values", "dim")))
-        for widget in (self._choices() or self.values, limits, self.formula):
-            self._stack.addWidget(widget)
+        limits.setLayout(
+            row(label("from", "dim"), self.start, label("to", "dim"), self.stop, self.count, label("values", "dim"))
+        )
+        self._ways = (self._choices() or self.values, limits, self.formula)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(12, 8, 12, 10)
         layout.setSpacing(6)
         layout.addLayout(head)
-        for part in (self._stack, self.chips, self.problem, self.together):
+        for part in (*self._ways, self.chips, self.problem, self.together):
             layout.addWidget(part)
 
     def _choices(self) -> QWidget | None:
@@ -156,8 +155,8 @@ class AxisRow(QFrame):
 
     def refresh(self) -> None:
         """Show what the values are, or what is wrong with them."""
-        self._stack.setCurrentIndex(_PLACES[self.way.currentData()])
-        self._stack.setFixedHeight(self._stack.currentWidget().sizeHint().height())
+        for place, widget in enumerate(self._ways):
+            widget.setVisible(place == _PLACES[self.way.currentData()])
         texts: Sequence[str] = ()
         try:
             texts, wrong = typed.show_draft(self.entry, self.draft()), ""

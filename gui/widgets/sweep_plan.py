@@ -131,7 +131,9 @@ class SweepPlanner(QWidget):
         settings = self.context.settings
         entry = settings.entries[key]
         section: Any = settings.model.model_fields[entry.page].annotation
-        made = AxisRow(entry, draft or typed.first_draft(entry, settings.value(key)), getattr(section, "title", entry.page))
+        made = AxisRow(
+            entry, draft or typed.first_draft(entry, settings.value(key)), getattr(section, "title", entry.page)
+        )
         made.edited.connect(self._edited)
         made.removed.connect(lambda: self.remove(made))
         self.rows.append(made)
@@ -162,6 +164,7 @@ class SweepPlanner(QWidget):
         for axis in list(self.rows):
             self.remove(axis)
         self.name.setText(sweep.name)
+        self.name.setCursorPosition(0)
         self.constants.setText(typed.show_constants(sweep.constants))
         self.options.load_values(presets.flat(sweep.options))
         fixed = {key: value for key, value in sweep.fixed.items() if key in self.context.settings.entries}

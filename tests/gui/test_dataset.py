@@ -86,7 +86,7 @@ def test_captions_are_written_in_place_and_taken_back(qtbot, page: DatasetPage, 
     page.grid.select(1)
     assert (pictures / "0.txt").read_text(encoding="utf-8") == "ink stamp, medal\n"
     assert (pictures / "0.caption").read_text(encoding="utf-8") == "a medal\n"
-    assert page.captions.tags.text == "ink stamp, number 1"
+    qtbot.waitUntil(lambda: page.captions.tags.text == "ink stamp, number 1")
     assert page.grid.tile(0).picture.tags == "ink stamp, medal"
     page.captions.tags.set_text("")
     page.captions.save()

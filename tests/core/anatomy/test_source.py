@@ -97,8 +97,10 @@ def test_no_model_is_said(tmp_path: Path) -> None:
         struct.pack("<Q", 2) + b"[]",
         struct.pack("<Q", 7) + b'{"a":1}',
         struct.pack("<Q", 400_000) + b"[" * 400_000,
+        struct.pack("<Q", 60) + b'{"a":{"dtype":"F32","shape":[1e999],"data_offsets":[0,8]}}  ',
+        struct.pack("<Q", 60) + b'{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,1e999]}}  ',
     ],
-    ids=["empty", "short", "huge length", "a list", "no shape", "deep"],
+    ids=["empty", "short", "huge length", "a list", "no shape", "deep", "an endless side", "an endless end"],
 )
 def test_a_damaged_header_is_said(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "m.safetensors"

@@ -148,37 +148,6 @@ def test_what_decoding_found_is_remembered_until_the_file_changes(index: Index, 
     assert index.scan([folder]) == ScanResult(0, 1, 0, 2)
 
 
-def test_pages_and_filters(index: Index, tmp_path: Path) -> None:
-    for number in range(30):
-        save(tmp_path / f"p{number:02}.png", corners(2, 2))
-        (tmp_path / f"p{number:02}.txt").write_text("even_tag" if number % 2 == 0 else "100%", encoding="utf-8")
-    index.scan([tmp_path])
-    everything = list(index.pictures())
-    for offset in (0, 20, 5, 25, 29, 30, 100):
-        assert index.page(offset, 7) == everything[offset : offset + 7]
-    even = everything[::2]
-    assert index.count_matching("EVEN_tag") == 15
-    for offset in (0, 10, 3):
-        assert index.page(offset, 4, "even_tag") == even[offset : offset + 4]
-    assert index.count_matching("evenXtag") == 0
-    assert index.count_matching("100%") == 15
-    assert index.count_matching("%") == 15
-    assert index.page(0, 9, "p07") == [everything[7]]
-    assert index.count_matching("") == 30
-
-
-def test_pages_are_right_after_another_process_changed_the_index(tmp_path: Path) -> None:
-    for name in "bcdef":
-        save(tmp_path / "pictures" / f"{name}.png", corners(2, 2))
-    file = tmp_path / "i.sqlite"
-    with Index(file) as first, Index(file) as second:
-        first.scan([tmp_path / "pictures"])
-        assert [Path(p.path).name for p in first.page(0, 2)] == ["b.png", "c.png"]
-        save(tmp_path / "pictures" / "a.png", corners(2, 2))
-        second.scan([tmp_path / "pictures"])
-        assert [Path(p.path).name for p in first.page(2, 2)] == ["c.png", "d.png"]
-
-
 def test_no_picture_at_all_and_missing_folders_are_the_users_to_mend(index: Index, folder: Path) -> None:
     empty = folder.parent / "empty"
     empty.mkdir()

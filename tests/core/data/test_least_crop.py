@@ -9,6 +9,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from core.data import least_crop
 from core.data.buckets import Fits, make_buckets, plan_fits
 from core.data.least_crop import Plain, candidates
 from core.data.uses import rates_of, uses_per_epoch
@@ -18,6 +19,12 @@ from tests.benchmarks.buckets import SETS
 
 SIDES = st.one_of(st.integers(1, 6000), st.sampled_from([1, 3, 64, 512, 1024, 100_000]))
 SIZES = st.lists(st.tuples(SIDES, SIDES), min_size=1, max_size=120)
+
+
+@pytest.fixture
+def whole_at_any_price(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pictures may be moved however much they lose."""
+    monkeypatch.setattr(least_crop, "MOST_LOST", 1.0)
 
 
 def plain(sizes: object, seed: int = 0) -> Plain:
@@ -101,6 +108,7 @@ def lost(fits: Fits) -> NDArray[np.float64]:
     return 1 - np.minimum(ratio, 1 / ratio)
 
 
+@pytest.mark.usefixtures("whole_at_any_price")
 @pytest.mark.parametrize("upscale", [True, False])
 @pytest.mark.parametrize("batch", [2, 3, 8, 64])
 @pytest.mark.parametrize("repeats", [[1.0], [3.0], [1.0, 4.0], [1.0, 2.0, 10.0, 0.0]])
@@ -119,6 +127,7 @@ def test_at_most_one_batch_is_short(repeats: list[float], batch: int, upscale: b
         assert uses.sum() == expected
 
 
+@pytest.mark.usefixtures("whole_at_any_price")
 @pytest.mark.parametrize("rule", [FolderRules(repeats=0.5), FolderRules(repeats=2.5), FolderRules(sample=100)])
 @pytest.mark.parametrize("batch", [2, 8, 16])
 def test_fractions_of_a_use_fill_batches_too(rule: FolderRules, batch: int) -> None:
@@ -140,6 +149,7 @@ def test_held_out_pictures_stay_in_their_best_bucket() -> None:
     assert np.array_equal(plan_fits(pictures, settings, rates).chosen[:40], best.chosen[:40])
 
 
+@pytest.mark.usefixtures("whole_at_any_price")
 def test_no_assignment_in_the_same_order_crops_less() -> None:
     """Against all ways to cut the line of 12 pictures into batches of 3."""
     pictures, settings = plain(mixed(12, 3)), made(3)
@@ -204,3 +214,16 @@ def test_the_top_stays_where_it_is_asked_for() -> None:
 def test_no_pictures_are_no_mistake() -> None:
     for upscale in (True, False):
         assert len(plan_fits(plain([]), made(8, upscale=upscale))) == 0
+
+
+def test_a_picture_is_rather_in_a_short_batch_than_cut_in_half() -> None:
+    sizes = [(1024, 1024)] * 7 + [(2048, 600)]
+    few = plan_fits(plain(sizes), made(batch=4))
+    alone = plan_fits(plain(sizes), made())
+    assert few.bucket.tolist() == alone.bucket.tolist()
+    near = plan_fits(plain([(1024, 1024)] * 7 + [(1100, 1024)]), made(batch=4))
+    assert len(set(near.bucket.tolist())) == 1
+    for seed in range(5):
+        pictures = plain(mixed(60, seed), seed)
+        whole, best = (plan_fits(pictures, made(batch=batch)).cropped_share() for batch in (8, 1))
+        assert (whole - best).max() < least_crop.MOST_LOST + 0.02  # sides are whole multiples of the step

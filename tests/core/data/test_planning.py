@@ -74,7 +74,9 @@ def test_the_plan_is_what_was_assigned_sorted_for_training(settings: Settings, i
     assert [rows[place] for place in plan.probe] == given.parts.probe.tolist()
     for place, number in enumerate(rows):
         expected = given.fits[number]
-        assert plan.fit(place) == Fit(expected.bucket, expected.resized, expected.crop, pytest.approx(expected.ar_error))
+        assert plan.fit(place) == Fit(
+            expected.bucket, expected.resized, expected.crop, pytest.approx(expected.ar_error)
+        )
     trained = plan.bucket[: plan.trained].tolist()
     assert trained == sorted(trained)
     assert sum(group.uses for group in plan.groups) == plan.trained

@@ -14,9 +14,9 @@ from accelerate.state import AcceleratorState, GradientState, PartialState
 from core import events as ev
 from core import runs
 from core.engine import distributed
+from core.engine.caching import _wait_for_others
 from core.engine.control import Control
 from core.engine.distributed import Board, main_first, pick_backend
-from core.engine.caching import _wait_for_others
 from core.engine.session import Session
 from core.errors import Stopped
 from core.settings import Settings

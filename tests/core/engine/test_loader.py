@@ -13,7 +13,6 @@ import pytest
 import torch
 from PIL import Image
 
-from core import presets
 from core.engine.control import Control
 from core.engine.distributed import make_accelerator
 from core.engine.loader import Batch, LatentSpace, Loader, is_live, jittered

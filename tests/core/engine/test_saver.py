@@ -92,6 +92,28 @@ def test_text_encoders_stop_at_their_step(make_settings: Make, tmp_path: Path) -
     assert {rate["unet"] for rate in rates} == {1e-3}
 
 
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("state.json", b"[" * 200_000),
+        ("state.json", b"[]"),
+        ("state.json", b'{"format": "x"}'),
+        ("weights.safetensors", b""),
+        ("optimizer.safetensors", b"\xff" * 64),
+        ("weights.safetensors", (2).to_bytes(8, "little") + b"[]"),
+    ],
+)
+def test_a_damaged_state_is_passed_over(name: str, content: bytes, make_settings: Make, tmp_path: Path) -> None:
+    """It is told, and the run goes on from the one before it."""
+    settings = make_settings(output__save_every_steps=2, output__keep_states=3, training__max_steps=4)
+    run, _ = train(settings, tmp_path / "run", lambda event: isinstance(event, ev.StateSaved) and event.step == 4)
+    (run.states()[-1].path / name).write_bytes(content)
+    _, told = train(settings, run.path)
+    texts = [event.text for event in told if isinstance(event, ev.Message)]
+    assert len(texts) == 1 and "step00000004 cannot be read" in texts[0]
+    assert [event.step for event in told if isinstance(event, ev.Started)] == [2]
+
+
 def test_changed_settings_take_effect_and_are_told(make_settings: Make, tmp_path: Path) -> None:
     """Weight decay stands in the state too, and the learning rate is the schedule's."""
     from core import presets, runs

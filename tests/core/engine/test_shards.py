@@ -121,7 +121,7 @@ def test_damage_is_noticed_at_reading_and_costs_one_entry(tmp_path: Path) -> Non
     data[places[key].start] ^= 1
     shard.write_bytes(bytes(data))
     broken = ShardStore(tmp_path)
-    with pytest.raises(UserError, match="damaged.*cache verify"):
+    with pytest.raises(UserError, match=r"damaged.*cache verify"):
         broken.get(key)
     again = ShardStore(tmp_path)
     assert key not in again and len(again) == 7

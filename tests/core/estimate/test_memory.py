@@ -125,28 +125,53 @@ def test_phases_of_a_run() -> None:
     anatomy = open_anatomy("", "sdxl")
     lora = made(training__method="lora", training__activation_checkpointing=True, sample__prompts=["a"])
     by_name = {phase.phase: phase for phase in phases(lora, anatomy)}
-    assert set(by_name) == {"training", "caching", "sampling"}
+    assert set(by_name) == {"training", "caching", "sampling", "measuring"}
     assert by_name["caching"].components.keys() == {"VAE", "activations", "overhead"}
     assert "gradients" not in by_name["sampling"].components
     assert peak(lora, anatomy).phase == "caching", "eight large pictures at once need more than a LoRA"
     one = made(training__method="lora", training__activation_checkpointing=True, hardware__encode_batch=1)
-    assert peak(one, anatomy).phase == "training"
+    assert peak(one, anatomy).phase == "measuring", "several pictures at once, though nothing is learned from them"
+    unmeasured = made(
+        training__method="lora",
+        training__activation_checkpointing=True,
+        hardware__encode_batch=1,
+        validation__every_steps=0,
+    )
+    assert peak(unmeasured, anatomy).phase == "training"
     tiles = made(data__resolution=2048, hardware__vae_tiling=True)
     assert phases(tiles, anatomy)[1].total < phases(made(data__resolution=2048), anatomy)[1].total / 3
 
 
 def test_samples_count_with_their_size_and_number() -> None:
-    """Without a size of their own they have the training's resolution; all of a batch are decoded at once."""
+    """Without a size of their own they have the training's resolution; large ones are decoded one by one."""
 
-    def decoding(**values: Any) -> int:
+    def drawing(**values: Any) -> int:
         found = phases(made(training__method="lora", **values), open_anatomy("", "sd15"))
         return next(memory for memory in found if memory.phase == "sampling").components["activations"]
 
-    one = decoding(sample__prompts=["a"], data__resolution=512)
-    assert one == decoding(sample__prompts=["a"], data__resolution=256, sample__width=512, sample__height=512)
+    one = drawing(sample__prompts=["a"], data__resolution=512)
+    assert one == drawing(sample__prompts=["a"], data__resolution=256, sample__width=512, sample__height=512)
     assert one > 100 << 20
-    assert decoding(sample__prompts=["a", "b", "c"], data__resolution=512) == 3 * one
-    assert decoding(sample__prompts=["a"] * 20, data__resolution=512) == 8 * one
+    assert drawing(sample__prompts=["a", "b"], data__resolution=512) == one, "one after the other"
+    many = drawing(sample__prompts=["a"] * 8, data__resolution=512)
+    assert one < many == drawing(sample__prompts=["a"] * 20, data__resolution=512), "eight are denoised at once"
+    large = [drawing(sample__prompts=["a"] * count, data__resolution=1024) for count in (1, 8)]
+    assert large[0] > 3.5 * one and large[1] < 2 * large[0]
+
+
+@pytest.mark.parametrize("stage", [1, 2])
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_what_deepspeed_splits(stage: int, precision: str) -> None:
+    """A share of the states, to which 32-bit weights belong; in stage 2 of the gradients; bf16 halves the rest."""
+    settings = {"training__precision": precision, "training__activation_checkpointing": True, "data__resolution": 64}
+    split = {"hardware__processes": 4, "hardware__parallel": "deepspeed", "hardware__zero_stage": stage}
+    parts = training(**settings, **split, training__accumulation=2).components
+    size = 2 if precision == "bf16" else 4
+    assert parts["model"] == size * SDXL
+    assert parts["optimizer states"] == pytest.approx((8 + 4) * SDXL / 4, abs=4)
+    assert parts["gradients"] == pytest.approx(size * SDXL / (4 if stage == 2 else 1), rel=0.05)
+    offloaded = training(**settings, **split, hardware__offload_states=True).components
+    assert "optimizer states" not in offloaded
 
 
 def test_the_processor_has_no_driver() -> None:

@@ -12,11 +12,12 @@ from core.anatomy.encoders import vae_layers
 from core.anatomy.layers import tensors_of, weights_of
 from core.anatomy.trained import Trained, additions, chosen, everything
 from core.anatomy.unet import unet_layers
+from core.engine.attention import ProcessorAttention
 from core.estimate.forward import Unet, vae_decode, vae_encode
 from core.estimate.network import Arithmetic, Network
 from core.estimate.tape import Meter, Tape
 from tests.core.anatomy.test_anatomy import SMALL_XL
-from tests.fixtures.measured_step import measure_step
+from tests.fixtures.measured_step import _inputs, _make, measure_step
 from tests.fixtures.tensor_memory import TensorMemory
 from tests.fixtures.tiny_model import UNET, VAE
 
@@ -97,6 +98,29 @@ def test_the_peak_of_the_vae(way: str, half: bool) -> None:
     start = tape.new(tuple(given.shape), 4)
     (vae_encode if way == "encode" else vae_decode)(network, VAE, start)
     assert meter.peak - start.bytes == pytest.approx(memory.peak - before, rel=0.15)
+
+
+@pytest.mark.parametrize("half", [False, True], ids=["fp32", "bf16"])
+@pytest.mark.parametrize("method", ["full", "lora"])
+def test_the_peak_of_a_look(method: str, half: bool) -> None:
+    """A forward pass that nothing is learned from: samples, and the stable loss."""
+    trained, batch, side = trained_by(method, UNET), 6, 16
+    unet = _make(UNET, trained, False)
+    if half:
+        unet.set_attn_processor(ProcessorAttention())
+    memory = TensorMemory()
+    memory.count(unet.parameters())
+    inputs = _inputs(UNET, batch, side)
+    before = memory.live
+    with memory, torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=half):
+        unet(**inputs)
+    meter = Meter()
+    tape = Tape(meter)
+    tape.recording = False
+    network = Network(tape, unet_layers(UNET), trained, Arithmetic(half, cuda=False))
+    given = tape.new((batch, 4, side, side), 4), tape.new((batch, 77, UNET["cross_attention_dim"]), 4)
+    Unet(network, UNET, False)(*given, None)
+    assert meter.peak - sum(tensor.bytes for tensor in given) == pytest.approx(memory.peak - before, rel=0.15)
 
 
 def test_everything_is_freed_at_the_end() -> None:

@@ -43,6 +43,16 @@ def test_attention_is_one_that_is_there(
     assert verdicts(found)[flags.strip("-")] == (verdict, "hardware.attention")
 
 
+@pytest.mark.parametrize(
+    ("stage", "parallel", "kept", "verdict"),
+    [(1, "deepspeed", 1, "taken"), (2, "deepspeed", 2, "taken"), (3, "fsdp", None, "equivalent")],
+)
+def test_deepspeeds_stages(tmp_path: Path, stage: int, parallel: str, kept: int | None, verdict: str) -> None:
+    found = imported(tmp_path, f"python fine_tune.py --deepspeed --zero_stage {stage} --offload_optimizer_device=cpu")
+    assert (found.values["hardware.parallel"], found.values.get("hardware.zero_stage")) == (parallel, kept)
+    assert verdicts(found)["zero_stage"][0] == verdict and found.values["hardware.offload_states"] is True
+
+
 def test_trained_weights_in_half_precision(tmp_path: Path) -> None:
     found = imported(tmp_path, "python fine_tune.py --full_bf16 --mixed_precision bf16")
     assert found.values["output.precision"] == "bf16"  # sd-scripts saves what it trained in

@@ -74,6 +74,15 @@ def test_the_best_and_those_that_cannot_be_told_from_it(filled: SweepFolder) -> 
     assert document["kwh"] == pytest.approx(0.18) and len(document["runs"]) == 4
 
 
+def test_the_time_left_goes_by_the_pictures(filled: SweepFolder) -> None:
+    """Three runs of 60 steps took three minutes; the fourth has the 20 steps of the plan before it."""
+    rows = results.results(filled)
+    assert results.hours_left(filled.plan, rows) == pytest.approx(20 / 3600)
+    assert results.hours_left(filled.plan, rows[3:]) is None
+    filled.note("skip", rows[3].id)
+    assert results.hours_left(filled.plan, results.results(filled)) == 0
+
+
 def test_csv(filled: SweepFolder, tmp_path: Path) -> None:
     results.save_csv(tmp_path / "table.csv", results.results(filled))
     lines = list(csv.DictReader(io.StringIO((tmp_path / "table.csv").read_text())))
