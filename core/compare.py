@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 
 from core import presets, run_columns, run_notes
-from core.errors import UserError
 from core.quantities import show_number
 from core.run_data import AXES, Floats, RunData
 from core.runs import Run
@@ -158,6 +157,12 @@ def keep(run: Compared) -> None:
         run_columns.keep(run.path / "events.jsonl", run.reading, about)
 
 
+def keep_if_long(path: Path) -> None:
+    """Do so for a run that has just ended, if it is long."""
+    if run_columns.is_long(path / "events.jsonl"):
+        keep(load(path))
+
+
 def _by_its_name(run: Compared) -> Compared:
     """An imported run says no settings: its rate stands in a curve, or the number in its name says rate or batch.
 
@@ -212,7 +217,7 @@ def axes_of(data: RunData) -> list[str]:
     found = []
     for axis in AXES:
         curve = data.curves.get("seconds" if axis == "hours" else axis)
-        if axis == "step" or (curve is not None and len(curve) and np.nanmax(curve.values) > 0):
+        if axis == "step" or (curve is not None and len(curve) and curve.values[-1] > 0):
             found.append(axis)
     return found
 
@@ -332,64 +337,3 @@ def curves_csv(runs: Sequence[Compared], metric: str) -> str:
         columns = [run.data.x_of(steps, axis).tolist() if axis in own else [""] * len(steps) for axis in axes]
         writer.writerows([run.label, run.group, *row] for row in zip(*columns, values.tolist(), strict=True))
     return text.getvalue()
-
-
-# -- maps -------------------------------------------------------------------------------------------------------
-
-#: What a map can show of each run, with its name.
-MAP_VALUES = {
-    "loss": "Minimum loss",
-    "step": "Step of the minimum",
-    "images": "Images to the minimum",
-    "hours": "Hours",
-}
-
-
-@dataclass(frozen=True)
-class SettingsMap:
-    """A value over two settings.
-
-    Attributes:
-        across, down: The settings' values in order.
-        values: (len(down), len(across)); nan where there is no run. Several runs in a cell: their mean.
-        errors: 95 % half-widths of a loss, nan elsewhere.
-        runs: Ids of the runs in a cell, by (row, column).
-    """
-
-    across: list[Any]
-    down: list[Any]
-    values: Floats
-    errors: Floats
-    runs: dict[tuple[int, int], list[str]]
-
-
-def settings_map(runs: Sequence[Compared], across: Difference, down: Difference, value: str) -> SettingsMap:
-    """The map of a value of MAP_VALUES. UserError when no run has both settings."""
-    columns, rows = _ordered(across.values), _ordered(down.values)
-    if not columns or not rows:
-        raise UserError("A map needs runs that vary in two settings; choose such runs.")
-    cells: dict[tuple[int, int], list[Compared]] = {}
-    for place, run in enumerate(runs):
-        x, y = across.values[place], down.values[place]
-        if x is not None and y is not None:
-            cells.setdefault((rows.index(y), columns.index(x)), []).append(run)
-    values = np.full((len(rows), len(columns)), np.nan)
-    errors = np.full_like(values, np.nan)
-    for cell, inside in cells.items():
-        known = [float(v) for run in inside if (v := getattr(run.result, value)) is not None]
-        if known:
-            values[cell] = np.mean(known)
-            spread = [run.result.loss_error or 0.0 for run in inside]
-            errors[cell] = math.sqrt(sum(e * e for e in spread)) / len(spread) if value == "loss" else np.nan
-    return SettingsMap(
-        columns, rows, values, errors, {cell: [run.id for run in inside] for cell, inside in cells.items()}
-    )
-
-
-def _ordered(values: Iterable[Any]) -> list[Any]:
-    """Different values: numbers ascending, others in their order."""
-    known = []
-    for value in values:
-        if value is not None and value not in known:
-            known.append(value)
-    return sorted(known) if all(isinstance(value, int | float) for value in known) else known

@@ -82,6 +82,14 @@ class ReadRun:
         return self.decoded >= _LEAST_BYTES
 
 
+def is_long(events_path: Path) -> bool:
+    """Whether an events file is long enough for keep() to save time."""
+    try:
+        return events_path.stat().st_size >= _LEAST_BYTES
+    except OSError:
+        return False
+
+
 def read(events_path: Path) -> ReadRun:
     """All that an events file says now: what the cache holds is mapped into memory, only the rest is decoded."""
     follower = ev.Follower(events_path)

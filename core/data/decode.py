@@ -86,7 +86,8 @@ def alpha_of(data: bytes) -> Image.Image | None:
 def mask_beside(path: str) -> Image.Image | None:
     """The mask of a picture, None for none.
 
-    NAME.mask.png, NAME-masklabel.png (OneTrainer's), or NAME.png in a folder "mask" or "masks" beside it. White is trained, black is not. PictureError for a mask that cannot be read.
+    NAME.mask.png, NAME-masklabel.png (OneTrainer's), or NAME.png in a folder "mask" or "masks" beside it. White is
+    trained, black is not. PictureError for a mask that cannot be read.
     """
     folder, _, name = path.replace("\\", "/").rpartition("/")
     stem = name.rpartition(".")[0]

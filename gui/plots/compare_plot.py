@@ -190,12 +190,13 @@ class ComparePlot(pg.PlotWidget):
         drawn = {key: self._columns(line, edges) for key, line in self.lines.items()}
         bottom, top = self._fit(drawn)
         least = 0.7 * (top - bottom) / max(1.0, self.view.height())
-        thinned = {key: thin(x, y, least) for key, (x, y) in drawn.items()}
+        thinned = drawn if self.noisy else {key: thin(x, y, least) for key, (x, y) in drawn.items()}
         fine = sum(len(x) for x, _ in thinned.values()) <= _MOST_SMOOTH and not (self._moving and len(drawn) > _MANY)
         for place, (key, (x, y)) in enumerate(thinned.items()):
             self._draw(key, x, y, fine, place)
         self.view.setRange(xRange=(low, high), yRange=(bottom, top), padding=0, disableAutoRange=False)
-        self._draw_marks()
+        if not self._moving:  # the marks stand at their places, however the range moves
+            self._draw_marks()
         self._show_cursor()
 
     def _column(self) -> int:

@@ -9,7 +9,8 @@ from PySide6.QtCore import QEvent, QPointF, QRectF, QSize, Qt, Signal
 from PySide6.QtGui import QColor, QFont, QFontMetricsF, QMouseEvent, QPainter, QPaintEvent, QPen
 from PySide6.QtWidgets import QApplication, QSizePolicy, QWidget
 
-from core.compare import SettingsMap, value_words
+from core.compare import value_words
+from core.compare_map import SettingsMap
 from gui import theme
 
 #: Room for the names of the rows and of the columns, and the least height of a cell.

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from PySide6.QtCore import QSignalBlocker, Qt, Signal
-from PySide6.QtWidgets import QComboBox, QFrame, QSlider, QVBoxLayout
+from PySide6.QtWidgets import QComboBox, QFrame, QSizePolicy, QSlider, QVBoxLayout
 
 from core.compare import METRICS, Compared, axes_of, line, minimum_of, start_value
 from core.run_data import AXES, Floats
@@ -48,6 +48,7 @@ class CurvesCard(QFrame):
         self._lay_out()
         self._connect()
         self._say_smoothing()
+        self._allow()
 
     def _make_controls(self) -> None:
         # Not "metric": that is what Qt asks every paint device for.
@@ -59,6 +60,11 @@ class CurvesCard(QFrame):
         self.axis.setAccessibleName("Horizontal axis")
         for name in AXES:
             self.axis.addItem(AXIS_LABELS[name], name)
+        for box, letters in ((self.which, 14), (self.axis, 8)):
+            box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+            box.setMinimumContentsLength(letters)
+        self.which.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        self.which.setMaximumWidth(272)
         self.smoothing = QSlider(Qt.Orientation.Horizontal)
         self.smoothing.setRange(0, _PLACES)
         self.smoothing.setValue(_FIRST)
@@ -77,7 +83,9 @@ class CurvesCard(QFrame):
         self.words = Elided("", "dim")
 
     def _lay_out(self) -> None:
-        head = row(self.which, label("over", "dim"), self.axis, None, self.smoothing, self.smoothing_words)
+        head = row(self.which, label("over", "dim"), self.axis, 0, self.smoothing, self.smoothing_words)
+        head.insertStretch(3, 1)
+        head.setStretch(0, 1)
         for widget in (self.near, self.log_x, self.log_y, self.whole):
             head.addWidget(widget)
         layout = QVBoxLayout(self)

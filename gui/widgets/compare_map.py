@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from PySide6.QtCore import QSignalBlocker, Signal
-from PySide6.QtWidgets import QComboBox, QStackedLayout, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QComboBox, QSizePolicy, QStackedLayout, QVBoxLayout, QWidget
 
-from core.compare import MAP_VALUES, Compared, Difference, settings_map
+from core.compare import Compared, Difference
+from core.compare_map import MAP_VALUES, settings_map
 from core.errors import UserError
 from gui.plots.heat_map import HeatMap
 from gui.widgets.basics import label, row
@@ -26,6 +27,10 @@ class MapPanel(QWidget):
         self.across, self.down, self.value = QComboBox(), QComboBox(), QComboBox()
         for box, name in ((self.across, "Across"), (self.down, "Down"), (self.value, "What is shown")):
             box.setAccessibleName(name)
+            box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+            box.setMinimumContentsLength(12)
+            box.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+            box.setMaximumWidth(220)
         for key, name in MAP_VALUES.items():
             self.value.addItem(name, key)
         self.map = HeatMap()
@@ -39,7 +44,10 @@ class MapPanel(QWidget):
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(8)
         over, and_over = label("over", "dim"), label("and", "dim")
-        layout.addLayout(row(self.value, over, self.across, and_over, self.down, None))
+        choices = row(self.value, over, self.across, and_over, self.down, None)
+        for place in (0, 2, 4, 5):
+            choices.setStretch(place, 1)
+        layout.addLayout(choices)
         layout.addWidget(self.map, 1)
         why = QWidget()
         reason = QVBoxLayout(why)

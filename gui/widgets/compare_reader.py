@@ -63,6 +63,7 @@ class RunReader(QObject):
         self._reads.done.connect(self._arrived)
         self._reads.failed.connect(self._refused)
         self._keeps = Background(self)
+        self._keeps.done.connect(lambda _: None if self.busy else self._keep())
         self._keeps.failed.connect(lambda error: log.warning("Columns could not be kept: %s", error))
 
     @property

@@ -51,6 +51,8 @@ class ScalePanel(QWidget):
         super().__init__()
         self.reference = QComboBox()
         self.reference.setAccessibleName("Run that the others are laid over")
+        self.reference.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        self.reference.setMinimumContentsLength(18)
         self.find = button(
             "Lay over each other", "twins", "primary", "Find the factor of x at which each curve fits best"
         )

@@ -23,7 +23,11 @@ _FRAMES = 40
 
 
 def run() -> dict[str, Figure]:
-    """All figures; the window is a process of its own each time, as it is for a user who starts it again."""
+    """All figures; the window is a process of its own each time, as it is for a user who starts it again.
+
+    The goal is for runs whose curves are kept as columns: those that a worker has ended, and those that were compared
+    before. Runs of which only the events are there (copied from elsewhere) are measured too.
+    """
     with tempfile.TemporaryDirectory(prefix="burnish-bench-") as folder:
         home = Path(folder)
         write_runs(home)
@@ -32,7 +36,8 @@ def run() -> dict[str, Figure]:
     return {
         "open_50_runs": at_most(later["open_seconds"], OPEN_SECONDS, "s", 2),
         "open_50_runs_processor": Figure(round(later["open_cpu"], 2), "s", "-", True),
-        "open_50_runs_the_first_time": Figure(round(first["open_seconds"], 2), "s", "-", True),
+        "open_50_runs_never_read": Figure(round(first["open_seconds"], 2), "s", "-", True),
+        "open_50_runs_never_read_processor": Figure(round(first["open_cpu"], 2), "s", "-", True),
         "longest_call_while_opening": Figure(round(later["longest_ms"], 1), "ms", "-", True),
         "pan_stable_loss": _at_least(later["pan_validation"]),
         "pan_training_loss_smoothed": _at_least(later["pan_smoothed"]),

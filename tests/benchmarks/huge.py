@@ -1,8 +1,8 @@
 """Training from 12.4 million pictures: the first batch of an epoch, a resume far on, and what the processes weigh.
 
 The index is generated (tests/fixtures/huge_index.py) and the latents are one small shard that the catalogue names
-millions of times: what is measured is finding, not the disk. Each of the four ranks is a process that makes batches in eight
-threads at once; its memory is what it does not share with the others. Needs 6 GB of disk.
+millions of times: what is measured is finding, not the disk. Each of the four ranks is a process that makes batches in
+eight threads at once; its memory is what it does not share with the others. Needs 6 GB of disk.
 """
 
 from __future__ import annotations

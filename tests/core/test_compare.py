@@ -11,7 +11,8 @@ import pytest
 
 from core import compare, run_notes
 from core import events as ev
-from core.compare import Compared, differences, leaders, named, settings_map
+from core.compare import Compared, differences, leaders, named
+from core.compare_map import settings_map
 from core.errors import UserError
 from tests.fixtures.run_folders import new_run, started, telemetry, write_events
 from tests.fixtures.run_folders import step as a_step
@@ -155,7 +156,7 @@ def test_a_long_run_is_kept_with_its_result_and_settings(tmp_path: Path, monkeyp
     path = _run(tmp_path / "a", training__batch_size=4)
     monkeypatch.setattr(compare.run_columns, "_LEAST_BYTES", 1000)
     first = compare.load(path)
-    compare.keep(first)
+    compare.keep_if_long(path)
     again = compare.load(path)
     assert again.reading is not None and again.reading.about and not again.reading.decoded
     assert (again.result, again.settings, again.lowest) == (first.result, first.settings, first.lowest)

@@ -137,7 +137,7 @@ def test_duplicates_exact_and_near(index: Index, tmp_path: Path, settings: Setti
 
 def test_steps_are_those_of_the_batches_of_the_training_part(index: Index, tmp_path: Path, settings: Settings) -> None:
     generator = np.random.default_rng(0)
-    for number, (width, height) in enumerate(generator.integers(300, 1200, (120, 2)).tolist()):
+    for number, (width, height) in enumerate(generator.integers(500, 900, (120, 2)).tolist()):
         picture(tmp_path, number, width, height)
     report = report_of(index, tmp_path, settings)
     assert (report.train, report.validation) == (108, 12)
