@@ -85,7 +85,7 @@ class CurvesCard(QFrame):
     def _lay_out(self) -> None:
         head = row(self.which, label("over", "dim"), self.axis, 0, self.smoothing, self.smoothing_words)
         head.insertStretch(3, 1)
-        head.setStretch(0, 1)
+        head.setStretch(0, 100)
         for widget in (self.near, self.log_x, self.log_y, self.whole):
             head.addWidget(widget)
         layout = QVBoxLayout(self)

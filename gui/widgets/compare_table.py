@@ -15,6 +15,8 @@ from core.quantities import show_number, show_seconds
 from gui import theme
 from gui.run_colors import swatch
 
+#: The column of the values under the pointer.
+_HERE = 2
 _KEY = Qt.ItemDataRole.UserRole
 _RIGHT = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
 #: Verdicts as they stand in a column.
@@ -115,7 +117,8 @@ class MinimaTable(QTableWidget):
         header = self.horizontalHeader()
         header.setHighlightSections(False)
         header.setDefaultAlignment(Qt.AlignmentFlag.AlignLeft)
-        header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
+        # Fitted once after each filling: a header that follows its contents measures all rows at every cell.
+        header.setSectionResizeMode(QHeaderView.ResizeMode.Interactive)
         header.setStretchLastSection(True)
         self.horizontalHeaderItem(2).setToolTip("The value under the pointer in the plot")
         header.setSectionResizeMode(2, QHeaderView.ResizeMode.Fixed)
@@ -140,6 +143,9 @@ class MinimaTable(QTableWidget):
         for place, column in enumerate(COLUMNS, 3):
             self.setColumnHidden(place, all(column.value(run) in (None, "") for run in runs))
         self.setColumnHidden(1, len(runs) < 2)
+        for place in range(self.columnCount()):
+            if place != _HERE:
+                self.resizeColumnToContents(place)
         self.select_run(held)
 
     def _fill(self, row: int, run: Compared, best: list[str]) -> None:

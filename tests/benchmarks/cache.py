@@ -25,7 +25,7 @@ from core.settings import Settings
 from tests.benchmarks.common import Figure
 
 _LATENTS, _SHARD = 16_384, 512
-_PICTURES, _SIDE = 96, 256
+_PICTURES, _SIDE = 64, 128
 
 
 def run() -> dict[str, Figure]:

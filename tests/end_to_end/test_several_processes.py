@@ -99,7 +99,7 @@ def test_one_process_goes_on_with_what_deepspeed_saved(make_run: MakeRun, start:
 @pytest.mark.skipif(find_spec("deepspeed") is not None, reason="DeepSpeed is installed")
 def test_without_deepspeed_it_is_one_sentence_and_nothing_was_done(make_run: MakeRun, start: Any) -> None:
     run = make_run(**ZERO)
-    assert start(run).wait(DEADLINE) == 2
+    assert start(run).wait(DEADLINE) in (1, 2)  # torchrun's own status hides that of the processes
     data = read_run(run.events_path)
     assert data.ended is not None and "DeepSpeed is not installed" in data.ended.text and "fsdp" in data.ended.text
     assert data.progress is None, "it is said before the pictures are encoded"
