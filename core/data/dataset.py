@@ -82,9 +82,9 @@ class Dataset:
         """The rule of a picture's folder."""
         return self.rules[int(self.plan.rule[row])]
 
-    def mirrored(self) -> NDArray[np.bool_]:
-        """(N,): which pictures are also kept mirrored."""
-        return np.array([page.flip for page in self._pages], dtype=bool)[self.plan.rule]
+    def mirrored(self, rows: NDArray[np.integer]) -> NDArray[np.bool_]:
+        """(rows,): which pictures are also kept mirrored."""
+        return np.asarray(np.array([page.flip for page in self._pages], dtype=bool)[self.plan.rule[rows]])
 
     def sides(self, row: int) -> tuple[bool, ...]:
         """Whether a picture's latent is kept as it is and mirrored: (False,) or (False, True)."""

@@ -22,7 +22,7 @@ from core.data.planning import open_dataset
 from core.engine.cache import Encoded, Encoder, Recipe
 from core.engine.control import Control
 from core.engine.distributed import Board, broadcast_flags, main_first
-from core.engine.latent_store import MEAN, MOMENTS, latent_key, latent_keys, store_folder
+from core.engine.latent_store import MEAN, MOMENTS, row_keys, store_folder
 from core.engine.loader import is_live
 from core.engine.models import Models
 from core.engine.shards import ShardStore, tidy
@@ -31,6 +31,8 @@ from core.settings import Settings
 
 #: Rounds of encoding: broken pictures and new duplicates may change a few crops of others, once or twice.
 _ROUNDS = 4
+#: Rows whose names are looked up at once.
+_ROWS = 1 << 20
 #: What decoding taught goes into the index after so many pictures.
 _LEARNED = 256
 
@@ -76,23 +78,17 @@ def lacking(dataset: Dataset, store: ShardStore) -> NDArray[np.int64]:
     plan = dataset.plan
     if is_live(dataset.settings):
         measured = np.concatenate([plan.validation, plan.probe])
-        names = [latent_key(plan.content_hash(row), plan.fit(row), rule=dataset.pixel_rule(row)) for row in measured]
-        return np.array([row for row, name in zip(measured, names, strict=True) if name not in store], dtype=np.int64)
+        return measured[~store.has(row_keys(dataset, measured))]
     kind = MOMENTS if dataset.settings.data.sample_latents else MEAN
-    found: NDArray[np.bool_] = np.asarray(~plan.content.any(axis=1), dtype=bool)
-    for mirrored in (False, True):
-        rows = np.flatnonzero(~found & dataset.mirrored()) if mirrored else np.flatnonzero(~found)
-        keys = latent_keys(
-            plan.content[rows],
-            plan.bucket_sides(rows),
-            plan.resized[rows],
-            plan.corner[rows],
-            mirrored=mirrored,
-            kind=kind,
-            rule=dataset.pixel_rules(rows),
-        )
-        found[rows] |= ~store.has(keys)
-    return np.flatnonzero(found)
+    found = []
+    for start in range(0, len(plan), _ROWS):  # a piece at a time: names of millions at once would be a gigabyte
+        rows = np.arange(start, min(start + _ROWS, len(plan)))
+        wanted: NDArray[np.bool_] = np.asarray(~plan.content[rows].any(axis=1), dtype=bool)
+        for mirrored in (False, True):
+            asked = np.flatnonzero(~wanted & (dataset.mirrored(rows) if mirrored else True))
+            wanted[asked] |= ~store.has(row_keys(dataset, rows[asked], mirrored, kind))
+        found.append(rows[wanted])
+    return np.concatenate(found)
 
 
 def cache_latents(job: Job) -> Generator[ev.Event, None, tuple[Dataset, ShardStore]]:

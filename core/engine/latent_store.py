@@ -17,6 +17,7 @@ from core.engine.shards import Key
 
 if TYPE_CHECKING:
     from core.data.buckets import Fit
+    from core.data.dataset import Dataset
 
 #: What is kept of a picture: the mean of the VAE's posterior, its mean and spread (to sample from), the loss mask.
 MEAN, MOMENTS, MASK = 0, 1, 2
@@ -63,6 +64,15 @@ def latent_keys(
             name = mix(name ^ (sides[:, 0] << np.uint64(32)) ^ sides[:, 1])
         found[:, half] = mix(name ^ rest)
     return found
+
+
+def row_keys(
+    dataset: Dataset, rows: NDArray[np.integer], mirrored: NDArray[np.bool_] | bool = False, kind: int = MEAN
+) -> Numbers:
+    """Names (N, 2) of the latents of some rows of a dataset; `mirrored` for all or for each."""
+    plan = dataset.plan
+    places = (plan.content[rows], plan.bucket_sides(rows), plan.resized[rows], plan.corner[rows])
+    return latent_keys(*places, mirrored=mirrored, kind=kind, rule=dataset.pixel_rules(rows))
 
 
 def latent_key(content_hash: str, fit: Fit, *, mirrored: bool = False, kind: int = MEAN, rule: int = 0) -> Key:

@@ -18,7 +18,7 @@ from core.data.captions import compose
 from core.data.dataset import Dataset
 from core.data.draws import caption_generator, hash_of
 from core.data.order import Order
-from core.engine.latent_store import MASK, MEAN, MOMENTS, latent_keys
+from core.engine.latent_store import MASK, MEAN, MOMENTS, row_keys
 from core.engine.noise import DrawPlan, draw_training, generator
 from core.engine.shards import Key, ShardStore
 from core.errors import UserError
@@ -225,16 +225,7 @@ class Loader:
         return told_sizes((width, height), fit, mirrored)
 
     def _keys(self, rows: NDArray[np.int64], mirrored: NDArray[np.bool_], kind: int) -> list[Key]:
-        plan = self.dataset.plan
-        found = latent_keys(
-            plan.content[rows],
-            plan.bucket_sides(rows),
-            plan.resized[rows],
-            plan.corner[rows],
-            mirrored=mirrored,
-            kind=kind,
-            rule=self.dataset.pixel_rules(rows),
-        )
+        found = row_keys(self.dataset, rows, mirrored, kind)
         return [(high, low) for high, low in found.tolist()]
 
     def _latent(self, key: Key, name: tuple[int, int, str]) -> torch.Tensor:

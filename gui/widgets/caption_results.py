@@ -6,13 +6,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import QRectF, QSize, Qt
-from PySide6.QtGui import QColor, QPainter, QPainterPath, QPaintEvent
+from PySide6.QtCore import Qt
+from PySide6.QtGui import QPaintEvent
 from PySide6.QtWidgets import QFrame, QSizePolicy, QVBoxLayout, QWidget
 
-from gui import theme
 from gui.widgets.basics import Scroller, column, label, row, set_property
 from gui.widgets.elided import Elided
+from gui.widgets.picture_box import paint_picture
 from gui.widgets.picture_loader import PictureLoader
 
 if TYPE_CHECKING:
@@ -51,20 +51,7 @@ class _Picture(QWidget):
 
     def paintEvent(self, event: QPaintEvent) -> None:
         """Ground and picture."""
-        painter = QPainter(self)
-        painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform)
-        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        ground = QPainterPath()
-        ground.addRoundedRect(QRectF(self.rect()), 6, 6)
-        painter.fillPath(ground, QColor(theme.current().raised))
-        pixmap = self._loader.get(self._path, self._edge())
-        if pixmap is not None:
-            painter.setClipPath(ground)
-            size = QSize(pixmap.size()).scaled(self.size(), Qt.AspectRatioMode.KeepAspectRatio)
-            target = QRectF(0, 0, size.width(), size.height())
-            target.moveCenter(QRectF(self.rect()).center())
-            painter.drawPixmap(target, pixmap, QRectF(pixmap.rect()))
-        painter.end()
+        paint_picture(self, self._loader.get(self._path, self._edge()))
 
 
 class CaptionRow(QFrame):

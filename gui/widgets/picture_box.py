@@ -34,16 +34,21 @@ class PictureBox(QWidget):
 
     def paintEvent(self, event: QPaintEvent) -> None:
         """Ground and picture."""
-        painter = QPainter(self)
-        painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform)
-        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        ground = QPainterPath()
-        ground.addRoundedRect(QRectF(self.rect()), 6, 6)
-        painter.fillPath(ground, QColor(theme.current().raised))
-        if not self._pixmap.isNull():
-            painter.setClipPath(ground)
-            size = QSize(self._pixmap.size()).scaled(self.size(), Qt.AspectRatioMode.KeepAspectRatio)
-            target = QRectF(0, 0, size.width(), size.height())
-            target.moveCenter(QRectF(self.rect()).center())
-            painter.drawPixmap(target, self._pixmap, QRectF(self._pixmap.rect()))
-        painter.end()
+        paint_picture(self, self._pixmap)
+
+
+def paint_picture(widget: QWidget, pixmap: QPixmap | None) -> None:
+    """Paint a picture as large as a widget has room, on a rounded ground; the ground alone while there is none."""
+    painter = QPainter(widget)
+    painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform)
+    painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+    ground = QPainterPath()
+    ground.addRoundedRect(QRectF(widget.rect()), 6, 6)
+    painter.fillPath(ground, QColor(theme.current().raised))
+    if pixmap is not None and not pixmap.isNull():
+        painter.setClipPath(ground)
+        size = QSize(pixmap.size()).scaled(widget.size(), Qt.AspectRatioMode.KeepAspectRatio)
+        target = QRectF(0, 0, size.width(), size.height())
+        target.moveCenter(QRectF(widget.rect()).center())
+        painter.drawPixmap(target, pixmap, QRectF(pixmap.rect()))
+    painter.end()

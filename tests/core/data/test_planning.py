@@ -134,7 +134,7 @@ def test_rules_of_folders_reach_the_plan_and_the_page(tmp_path: Path, settings: 
     assert sum(group.uses for group in data.plan.groups) == 3 * data.plan.trained
     page = data.page(0)
     assert (page.trigger, page.flip, page.captions) == ("zwx", True, "tags")
-    assert data.sides(0) == (False, True) and data.mirrored().all()
+    assert data.sides(0) == (False, True) and data.mirrored(np.arange(len(data))).all()
     assert settings.data.trigger == ""
 
 
