@@ -93,11 +93,11 @@ def limited(parts: Split, signature: NDArray[np.uint64], count: int, seed: int) 
     """The split with only `count` of its trained pictures, those with the lowest hashes; 0 for all.
 
     The choice nests: the 100 are among the 200, whatever else is in the folders. What is held out stays, and so do the
-    measured training pictures as long as they are among the chosen.
+    measured training pictures, which have the lowest hashes of all that are trained on.
     """
     if not count or count >= len(parts.train):
         return parts
-    key = hashes(signature, seed + 1)  # not the order by which pictures are held out: those would be its lowest
+    key = hashes(signature, seed)
     train = np.sort(_ordered(key, parts.train, count))
     probe = parts.probe[np.isin(parts.probe, train)]
     rest = np.setdiff1d(train, probe)
