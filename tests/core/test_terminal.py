@@ -15,8 +15,9 @@ from tests.fixtures.run_folders import new_run, started, step
 
 #: A worker that writes the encoded events of a file into its run and ends with a status.
 _STAND_IN = """
-import os, sys
+import os, signal, sys
 from pathlib import Path
+signal.signal(signal.SIGINT, signal.SIG_DFL)  # who starts the tests in the background may have it ignored
 run, source, code = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
 with (run / "events.jsonl").open("ab") as file:
     file.write(source.read_bytes())

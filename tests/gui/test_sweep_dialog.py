@@ -216,7 +216,7 @@ def test_the_window_closes_and_the_next_one_finds_the_sweep(
     qtbot.waitUntil(lambda: again.queue._state == "running", timeout=LONG)
     again.queue.pause.click()
     assert again.queue.pause.text() == "Do not pause"
-    qtbot.waitUntil(lambda: again.queue._state == "paused", timeout=LONG)
+    qtbot.waitUntil(lambda: again.queue._state == "paused", timeout=5 * LONG)  # the present run works to its end
     assert states(again) == ["finished", "skipped", "waiting"]
     again.queue.leave()
 
