@@ -8,16 +8,19 @@ however it ended. Few files are read in the program itself, which costs no start
 from __future__ import annotations
 
 import gc
+import importlib
 import os
-import pickle
 import queue
 import signal
+import struct
 import subprocess
 import sys
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any, BinaryIO
+
+import msgspec
 
 from core.data.reading import Job
 from core.paths import ROOT
@@ -95,7 +98,7 @@ class Readers:
         """The answer of a process; where it dies of the job, the file that kills it is looked for."""
         try:
             return process.ask(job)
-        except (OSError, EOFError, pickle.UnpicklingError):
+        except (OSError, EOFError, msgspec.DecodeError):
             if not process.restart():
                 raise  # the job is no longer wanted
         if len(job) == 1:
@@ -147,12 +150,12 @@ class _Process:
         """The answer to a job. OSError or EOFError when the process is gone, RuntimeError for a bug in it."""
         if self._child is None or self._child.stdin is None or self._child.stdout is None:
             raise EOFError
-        pickle.dump(job, self._child.stdin, pickle.HIGHEST_PROTOCOL)
-        self._child.stdin.flush()
-        answer = pickle.load(self._child.stdout)
-        if isinstance(answer, _Failure):
-            raise RuntimeError(f"A reader failed: {answer}")
-        return answer
+        pipes: Any = self._child
+        _send(pipes.stdin, f"{type(job).__module__}:{type(job).__qualname__}", job)
+        told, data = _receive(pipes.stdout)
+        if told == _FAILURE:
+            raise RuntimeError(f"A reader failed: {msgspec.msgpack.decode(data, type=str)}")
+        return msgspec.msgpack.decode(data, type=type(job).ANSWER, dec_hook=lambda wanted, found: wanted(found))
 
     def end(self) -> None:
         """Kill it, also while another thread waits for its answer; restart() then does nothing."""
@@ -173,8 +176,29 @@ class _Process:
                         pipe.close()
 
 
-class _Failure(str):
-    """A traceback of a reader, in place of an answer."""
+#: In place of an answer: a traceback.
+_FAILURE = "!"
+_FRAME = struct.Struct("<IQ")
+
+
+def _send(pipe: BinaryIO, kind: str, value: Any) -> None:
+    """Write one message: the job's class ("module:name"), and the value as msgpack, which can hold data only."""
+    name, data = kind.encode(), msgspec.msgpack.encode(value)
+    pipe.write(_FRAME.pack(len(name), len(data)) + name + data)
+    pipe.flush()
+
+
+def _receive(pipe: BinaryIO) -> tuple[str, bytes]:
+    """(class, data) of the next message; EOFError when the other side is gone."""
+    name, data = _FRAME.unpack(_exactly(pipe, _FRAME.size))
+    return _exactly(pipe, name).decode(), _exactly(pipe, data)
+
+
+def _exactly(pipe: BinaryIO, count: int) -> bytes:
+    data = pipe.read(count)
+    if len(data) < count:
+        raise EOFError
+    return data
 
 
 def serve(jobs: BinaryIO, answers: BinaryIO) -> None:
@@ -182,24 +206,18 @@ def serve(jobs: BinaryIO, answers: BinaryIO) -> None:
     pace = _Pace()
     while True:
         try:
-            job = pickle.load(jobs)
+            kind, data = _receive(jobs)
         except EOFError:
             return
         try:
-            answer = pace.run(job)
+            module, _, name = kind.partition(":")
+            job: Any = msgspec.msgpack.decode(data, type=getattr(importlib.import_module(module), name))
+            value = pace.run(job)
         except Exception:
             import traceback
 
-            answer = _failure(traceback.format_exc())
-        pickle.dump(answer, answers, pickle.HIGHEST_PROTOCOL)
-        answers.flush()
-
-
-def _failure(text: str) -> Any:
-    """A _Failure of the module's own name: this one is called __main__ in a reader."""
-    from core.data import readers
-
-    return readers._Failure(text)
+            kind, value = _FAILURE, traceback.format_exc()
+        _send(answers, kind, value)
 
 
 def main() -> None:

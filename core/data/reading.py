@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol, Self
+from typing import Any, ClassVar, NamedTuple, Protocol, Self
 
 from core.data import archives, caption_files, source
 from core.data.headers import Header, Part, examine, examine_part
@@ -25,7 +25,13 @@ CRASHED = "reading it crashes the decoder"
 
 
 class Job(Protocol):
-    """Files to read. It and its answer travel between processes."""
+    """Files to read. It and its answer travel between processes as data (msgpack): dataclasses of plain fields.
+
+    Attributes:
+        ANSWER: The type of the answer.
+    """
+
+    ANSWER: ClassVar[Any]
 
     def __len__(self) -> int:
         """How many files these are."""
@@ -75,6 +81,8 @@ class Answer:
 @dataclass(frozen=True, slots=True)
 class HeadJob:
     """Heads and captions of pictures in one folder."""
+
+    ANSWER: ClassVar[Any] = Answer
 
     folder: str
     wants: list[Want]
@@ -132,6 +140,8 @@ class HeadJob:
 @dataclass(frozen=True, slots=True)
 class LookJob:
     """Perceptual hashes of pictures by their paths; the answer is a list of (hash, reason)."""
+
+    ANSWER: ClassVar[Any] = list[tuple[int, str]]
 
     paths: list[str]
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import io
 import os
-import pickle
 import subprocess
 import sys
 import threading
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, ClassVar
 
+import msgspec
 import psutil
 import pytest
 
@@ -25,6 +26,7 @@ from tests.fixtures.processes import ROOT, child, wait_until
 class Deadly:
     """Numbers of which 13 ends the process, and a word that fails; it must be known to the reader processes."""
 
+    ANSWER: ClassVar[Any] = list[int]
     numbers: tuple[int, ...]
 
     def __len__(self) -> int:
@@ -132,11 +134,12 @@ def test_readers_are_light() -> None:
 def test_what_a_decoder_prints_does_not_disturb_the_answers(tmp_path: Path) -> None:
     jobs, answers = io.BytesIO(), io.BytesIO()
     for name in ("a", "b"):
-        pickle.dump(HeadJob(str(tmp_path), [Want(name, True, ())]), jobs)
+        module._send(jobs, "core.data.reading:HeadJob", HeadJob(str(tmp_path), [Want(name, True, ())]))
     jobs.seek(0)
     serve(jobs, answers)
     answers.seek(0)
-    assert [pickle.load(answers).reads[0].reason for _ in range(2)] == ["the file is missing"] * 2
+    told = [msgspec.msgpack.decode(module._receive(answers)[1]) for _ in range(2)]
+    assert [one["reads"][0][4] for one in told] == ["the file is missing"] * 2
 
 
 def test_closing_does_not_wait_for_a_job(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -149,5 +152,5 @@ def test_closing_does_not_wait_for_a_job(monkeypatch: pytest.MonkeyPatch, tmp_pa
     closer.start()
     closer.join(20)
     assert not closer.is_alive()
-    assert isinstance(future.exception(), (EOFError, OSError, pickle.UnpicklingError))
+    assert isinstance(future.exception(), (EOFError, OSError, msgspec.DecodeError))
     assert module._MOST_PROCESSES >= 1
