@@ -6,7 +6,9 @@ import os
 import shlex
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from core.paths import ROOT
 from core.runs import Kind
@@ -35,6 +37,37 @@ def worker_environment(beside_window: bool = False) -> dict[str, str]:
     environment["PYTHONUNBUFFERED"] = "1"
     environment["PYTHONPATH"] = os.pathsep.join(p for p in (str(ROOT), environment.get("PYTHONPATH", "")) if p)
     return environment
+
+
+class Detached(subprocess.Popen[bytes]):
+    """A process that is meant to outlive this object, so that its end without having been waited for is no warning."""
+
+    def __del__(self) -> None:
+        """Leave the process alone."""
+        self.returncode = self.returncode if self.returncode is not None else 0
+        super().__del__()
+
+
+def start_detached(command: list[str], environment: Mapping[str, str], console: Path) -> Detached:
+    """Start a process in a session of its own, which outlives this one, with its output at the end of a file.
+
+    Not by QProcess: PySide6 keeps the process number of startDetached() to itself, and without it nobody can tell a
+    worker that died at once from one that is still loading. OSError when it cannot be started.
+    """
+    alone: dict[str, Any] = {"start_new_session": True}
+    if sys.platform == "win32":
+        alone = {"creationflags": subprocess.CREATE_NO_WINDOW | subprocess.CREATE_NEW_PROCESS_GROUP}
+    with console.open("ab") as output:
+        return Detached(
+            command,
+            cwd=ROOT,
+            env=dict(environment),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            close_fds=True,
+            **alone,
+        )
 
 
 def distributed_command(run_path: Path, processes: int, machines: int = 1, program: str = sys.executable) -> list[str]:

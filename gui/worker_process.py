@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -12,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 from PySide6.QtCore import QObject, QTimer, Signal
 
 from core.errors import UserError
-from core.paths import ROOT
 
 if TYPE_CHECKING:
+    from core.launch import Detached
     from core.runs import Kind, Run
 
 Command = Callable[["Kind", Path], list[str]]
@@ -29,41 +27,10 @@ def _worker_command(kind: Kind, path: Path) -> list[str]:
     return worker_command(kind, path)
 
 
-class _Process(subprocess.Popen[bytes]):
-    """A worker that is meant to outlive this object, so that its end without having been waited for is no warning."""
-
-    def __del__(self) -> None:
-        """Leave the process alone."""
-        self.returncode = self.returncode if self.returncode is not None else 0
-        super().__del__()
-
-
-def _start_detached(command: list[str], environment: Mapping[str, str], console: Path) -> _Process:
-    """Start a process in a session of its own, with its output at the end of a file.
-
-    Not by QProcess: PySide6 keeps the process number of startDetached() to itself, and without it nobody can tell a
-    worker that died at once from one that is still loading.
-    """
-    alone: dict[str, Any] = {"start_new_session": True}
-    if sys.platform == "win32":
-        alone = {"creationflags": subprocess.CREATE_NO_WINDOW | subprocess.CREATE_NEW_PROCESS_GROUP}
-    with console.open("ab") as output:
-        return _Process(
-            command,
-            cwd=ROOT,
-            env=dict(environment),
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            close_fds=True,
-            **alone,
-        )
-
-
 class _Watched:
     """One run whose worker is awaited or alive."""
 
-    def __init__(self, run: Run, process: _Process | None) -> None:
+    def __init__(self, run: Run, process: Detached | None) -> None:
         self.run = run
         self.process = process
         self.began = time.monotonic()
@@ -128,9 +95,11 @@ class Workers(QObject):
 
     def start(self, run: Run, kind: Kind) -> Path:
         """Start the worker of a run that exists."""
+        from core.launch import start_detached
+
         command = self._command(kind, run.path)
         try:
-            process = _start_detached(command, self._process_environment(), run.console_path)
+            process = start_detached(command, self._process_environment(), run.console_path)
         except OSError as error:
             raise UserError(f"The worker could not be started ({command[0]}: {error.strerror or error}).") from None
         self.watch(run, process)
@@ -144,7 +113,7 @@ class Workers(QObject):
 
         return worker_environment(beside_window=True)
 
-    def watch(self, run: Run, process: _Process | None = None) -> None:
+    def watch(self, run: Run, process: Detached | None = None) -> None:
         """Tell when the worker of this run ends; for runs that were found alive as well."""
         watched = _Watched(run, process)
         watched.seen = run.worker_pid() is not None

@@ -114,14 +114,7 @@ class Index:
 
     def learned(self, rows: Iterable[tuple[int, str, int | None]]) -> None:
         """Keep what decoding found: (id, content hash in hex, perceptual hash of 64 bits or None for unknown)."""
-        values = [
-            (bytes.fromhex(content), None if phash is None else hashes.signed(phash), number)
-            for number, content, phash in rows
-        ]
-        with self._store.transaction([number for *_, number in values]):
-            self._database.executemany(
-                "UPDATE pictures SET content = ?, phash = coalesce(?, phash) WHERE id = ? AND reason = ''", values
-            )
+        hashes.learned(self._store, [(number, bytes.fromhex(content), phash) for number, content, phash in rows])
 
     def set_tokens(self, rows: Iterable[tuple[int, int]]) -> None:
         """Keep (id, token count of the longest caption); forgotten when the captions change."""
@@ -151,10 +144,10 @@ class Index:
         hashes.hash_missing(self._store, progress)
 
     def find_phashes(self, progress: Progress | None = None) -> None:
-        """Fill in the perceptual hash of every usable picture that has none, for finding near duplicates.
+        """Fill in the perceptual hash of every usable picture that has none, and its content hash, as it is read whole.
 
-        Decodes small versions of them, in processes of its own where these are many. A picture that cannot be decoded
-        becomes broken. `progress` as in scan().
+        Near duplicates can be found then. Decodes small versions of the pictures, in processes of its own where these
+        are many. A picture that cannot be decoded becomes broken. `progress` as in scan().
         """
         hashes.find_phashes(self._store, progress)
 

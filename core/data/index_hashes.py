@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -41,24 +41,18 @@ def hash_missing(store: Store, progress: Progress | None) -> None:
     told = _Told(store, UNHASHED, progress)
     with ThreadPoolExecutor(_THREADS) as pool:
         for pictures in _lacking(store, UNHASHED, _BATCH):
-            results = list(pool.map(_hash, [picture.path for picture in pictures]))
-            with store.transaction():
-                for (content, reason), picture in zip(results, pictures, strict=True):
-                    if reason:
-                        set_broken(store, picture.id, reason)
-                    else:
-                        store.database.execute("UPDATE pictures SET content = ? WHERE id = ?", [content, picture.id])
+            _take_in(store, pictures, pool.map(_hash, [picture.path for picture in pictures]))
             told.more(len(pictures))
 
 
-def _hash(path: str) -> tuple[bytes, str]:
-    """(content hash, reason) of one picture file."""
+def _hash(path: str) -> tuple[bytes, int | None, str]:
+    """(content hash, nothing, reason) of one picture file."""
     try:
         if source.split(path) is None:
-            return bytes.fromhex(content_hash(Path(path))), ""
-        return xxhash.xxh3_128_digest(source.read_bytes(path)), ""
+            return bytes.fromhex(content_hash(Path(path))), None, ""
+        return xxhash.xxh3_128_digest(source.read_bytes(path)), None, ""
     except (OSError, ValueError) as error:
-        return b"", reason_of(error)
+        return b"", None, reason_of(error)
 
 
 def find_phashes(store: Store, progress: Progress | None) -> None:
@@ -68,12 +62,7 @@ def find_phashes(store: Store, progress: Progress | None) -> None:
 
     def take() -> None:
         pictures, answer = waiting.popleft()
-        with store.transaction():
-            for picture, (phash, reason) in zip(pictures, answer.result(), strict=True):
-                if reason:
-                    set_broken(store, picture.id, reason)
-                else:
-                    store.database.execute("UPDATE pictures SET phash = ? WHERE id = ?", [signed(phash), picture.id])
+        _take_in(store, pictures, answer.result())
         told.more(len(pictures))
 
     with Readers(alone=_LOOKS) as readers:
@@ -83,6 +72,30 @@ def find_phashes(store: Store, progress: Progress | None) -> None:
                 take()
         while waiting:
             take()
+
+
+def _take_in(store: Store, pictures: list[Picture], answers: Iterable[tuple[bytes, int | None, str]]) -> None:
+    """Keep (content hash, perceptual hash, reason) of some pictures; those with a reason become broken."""
+    pairs = list(zip(pictures, answers, strict=True))
+    rows = [(picture.id, content, phash) for picture, (content, phash, reason) in pairs if not reason]
+    broken = [(picture.id, reason) for picture, (_, _, reason) in pairs if reason]
+    with store.transaction(None if broken else [number for number, _, _ in rows]):
+        _keep(store, rows)
+        for number, reason in broken:
+            set_broken(store, number, reason)
+
+
+def learned(store: Store, rows: Sequence[tuple[int, bytes, int | None]]) -> None:
+    """Keep (id, content hash, perceptual hash or None for unknown); the columns can be mended by it."""
+    with store.transaction([number for number, _, _ in rows]):
+        _keep(store, rows)
+
+
+def _keep(store: Store, rows: Sequence[tuple[int, bytes, int | None]]) -> None:
+    store.database.executemany(
+        "UPDATE pictures SET content = ?, phash = coalesce(?, phash) WHERE id = ? AND reason = ''",
+        [(content, None if phash is None else signed(phash), number) for number, content, phash in rows],
+    )
 
 
 def signed(value: int) -> int:

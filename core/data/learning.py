@@ -3,19 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import numpy as np
-import xxhash
 from numpy.typing import NDArray
 
-from core.data import source
 from core.data.caption_files import split_lines
-from core.data.columns import PHASH_KNOWN
-from core.data.phash import phash64
-from core.data.pictures import PictureError, load_bytes
-from core.data.reasons import reason_of
 from core.data.tokens import open_tokenizer, tokenizer_folder
 
 if TYPE_CHECKING:
@@ -25,9 +18,8 @@ if TYPE_CHECKING:
 
 Progress = Callable[[int, int], None]
 
-#: Captions per transaction, and pictures: what a killed job loses at most.
-_CAPTIONS, _PICTURES = 4_000, 200
-_THREADS = 4
+#: Captions per transaction: what a killed job loses at most.
+_CAPTIONS = 4_000
 
 
 def count_tokens(index: Index, settings: Settings, progress: Progress | None = None) -> None:
@@ -62,33 +54,8 @@ def _longest(captions: Captions, together: bool) -> list[str]:
 
 
 def look_closely(index: Index, settings: Settings, progress: Progress | None = None) -> None:
-    """Read every picture that nobody has looked at yet whole, and keep its content hash and its perceptual hash.
-
-    Near duplicates can be found then. A picture that cannot be decoded becomes broken. `progress` as above.
-    """
-    columns = index.columns()
-    with ThreadPoolExecutor(_THREADS) as pool:
-        for ids, done, total in _parts(columns.ids, (columns.flags & PHASH_KNOWN) == 0, _PICTURES):
-            pictures = index.by_ids(ids)
-            found = list(pool.map(_seen, [picture.path for picture in pictures]))
-            pairs = list(zip(pictures, found, strict=True))
-            index.learned((picture.id, content, phash) for picture, (content, phash, reason) in pairs if not reason)
-            for picture, (_, _, reason) in pairs:
-                if reason:
-                    index.mark_broken(picture.path, reason)
-            if progress is not None:
-                progress(done, total)
-
-
-def _seen(path: str) -> tuple[str, int | None, str]:
-    """(content hash, perceptual hash, reason why it cannot be used) of one picture."""
-    try:
-        data = source.read_bytes(path)
-        return xxhash.xxh3_128_hexdigest(data), phash64(load_bytes(data)), ""
-    except PictureError as error:
-        return "", None, str(error)
-    except OSError as error:
-        return "", None, reason_of(error)
+    """Index.find_phashes(), called as the others here are: near duplicates can be found then. `progress` as above."""
+    index.find_phashes(progress)
 
 
 def _parts(ids: NDArray[np.int64], wanted: NDArray[np.bool_], size: int) -> Iterator[tuple[list[int], int, int]]:

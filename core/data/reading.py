@@ -11,6 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, NamedTuple, Protocol, Self
 
+import xxhash
+
 from core.data import archives, caption_files, source
 from core.data.headers import Header, Part, examine, examine_part
 from core.data.reasons import PictureError, reason_of
@@ -137,18 +139,22 @@ class HeadJob:
         return Answer([Read(reason=CRASHED)])
 
 
+#: Content hash (xxh3_128 of all bytes), perceptual hash (None with a reason), why it cannot be used ("" when it can).
+Look = tuple[bytes, int | None, str]
+
+
 @dataclass(frozen=True, slots=True)
 class LookJob:
-    """Perceptual hashes of pictures by their paths; the answer is a list of (hash, reason)."""
+    """Looks at pictures by their paths; the answer is a list of (content hash, perceptual hash, reason)."""
 
-    ANSWER: ClassVar[Any] = list[tuple[int, str]]
+    ANSWER: ClassVar[Any] = list[Look]
 
     paths: list[str]
 
     def __len__(self) -> int:
         return len(self.paths)
 
-    def run(self, patient: bool) -> list[tuple[int, str]]:
+    def run(self, patient: bool) -> list[Look]:
         """See Job; never raises for what is wrong with a file."""
         if not patient:
             return [_look(path) for path in self.paths]
@@ -160,24 +166,25 @@ class LookJob:
         middle = len(self.paths) // 2
         return LookJob(self.paths[:middle]), LookJob(self.paths[middle:])
 
-    def joined(self, first: list[tuple[int, str]], second: list[tuple[int, str]]) -> list[tuple[int, str]]:
+    def joined(self, first: list[Look], second: list[Look]) -> list[Look]:
         """See Job."""
         return first + second
 
-    def crashed(self) -> list[tuple[int, str]]:
+    def crashed(self) -> list[Look]:
         """See Job."""
-        return [(0, CRASHED)]
+        return [(b"", None, CRASHED)]
 
 
-def _look(path: str) -> tuple[int, str]:
-    """(perceptual hash, reason) of a picture."""
+def _look(path: str) -> Look:
+    """What is learned of one picture; the hash is of the very bytes that are decoded."""
     from core.data.phash import SIDE, phash64
     from core.data.pictures import load_small
 
     try:
-        return phash64(load_small(source.read_bytes(path), 2 * SIDE)), ""
+        data = source.read_bytes(path)
+        return xxhash.xxh3_128_digest(data), phash64(load_small(data, 2 * SIDE)), ""
     except (PictureError, OSError, ValueError) as error:
-        return 0, reason_of(error)
+        return b"", None, reason_of(error)
 
 
 class _Folder:

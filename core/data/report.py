@@ -14,6 +14,7 @@ from core.data.assignment import Assignment, assign, batch_of
 from core.data.columns import CAPTION_PROBLEM, HAS_NATURAL, HAS_TAGS, PHASH_KNOWN, Columns
 from core.data.index import Index
 from core.data.order import batches_in
+from core.data.picture_filter import CROP
 from core.settings import Settings
 
 Progress = Callable[[int, int], None]
@@ -168,7 +169,7 @@ def _crops(columns: Columns, given: Assignment) -> _Crops:
         found.pictures += len(used)
         found.ar_error += float(part.ar_error.sum())
         found.share += float(share.sum())
-        found.cropped += int((share > 0.01).sum())
+        found.cropped += int((share > CROP).sum())
         found.enlarged += int((resized > part.sizes).any(axis=1).sum())
         places = np.concatenate([found.worst, rows.start + used])
         shares = np.concatenate([found.worst_shares, share])

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from core.data.dataset import Dataset
 from core.data.decode import Decoded, ahead
-from core.engine.latent_store import MASK, MEAN, MOMENTS, latent_key
+from core.engine.latent_store import MASK, MEAN, MOMENTS, latent_key, latent_mask
 from core.engine.models import Models, autocast
 from core.engine.shards import Key, ShardStore
 from core.errors import Stopped
@@ -47,13 +47,13 @@ class Recipe:
     Attributes:
         batch: Pictures that the VAE gets at once.
         precision: "bf16" or "fp32".
-        moments: Keeps the spread of the VAE's posterior beside its mean, to sample from.
+        kind: MEAN or MOMENTS: what is kept of the VAE's posterior.
         adopt: Gives the latent that another trainer cached: (path, row, mirrored) -> float32 (4, h, w), or None.
     """
 
     batch: int
     precision: str
-    moments: bool = False
+    kind: int = MEAN
     adopt: Callable[[str, int, bool], NDArray[np.float32] | None] | None = None
 
 
@@ -69,11 +69,11 @@ class _Told:
 
 @dataclass(frozen=True, slots=True)
 class _Use:
-    """A picture whose latent is to be made."""
+    """A picture whose latents are to be made: their names, and those that another trainer made, by whether mirrored."""
 
     row: int
-    path: str
     decoded: Decoded
+    keys: dict[bool, Key]
     adopted: dict[bool, NDArray[np.float32]]
 
 
@@ -148,19 +148,18 @@ class Encoder:
             told.broken.append((path, decoded.reason))
             return None
         told.learned.append((int(self._dataset.plan.ids[row]), decoded.content_hash, decoded.phash))
-        keys = [self._key(row, decoded, mirrored) for mirrored in self._dataset.sides(row)]
-        if all(key in self._store for key in keys):
+        keys = {mirrored: self._key(row, decoded, mirrored, self._recipe.kind) for mirrored in self._dataset.sides(row)}
+        if all(key in self._store for key in keys.values()):
             return None
         adopted: dict[bool, NDArray[np.float32]] = {}
         if self._recipe.adopt is not None:
-            for mirrored in self._dataset.sides(row):
+            for mirrored in keys:
                 latent = self._recipe.adopt(path, row, mirrored)
                 if latent is not None:
                     adopted[mirrored] = latent
-        return _Use(row, path, decoded, adopted)
+        return _Use(row, decoded, keys, adopted)
 
-    def _key(self, row: int, decoded: Decoded, mirrored: bool, kind: int | None = None) -> Key:
-        kind = (MOMENTS if self._recipe.moments else MEAN) if kind is None else kind
+    def _key(self, row: int, decoded: Decoded, mirrored: bool, kind: int) -> Key:
         dataset = self._dataset
         return latent_key(
             decoded.content_hash, dataset.plan.fit(row), mirrored=mirrored, kind=kind, rule=dataset.pixel_rule(row)
@@ -171,11 +170,10 @@ class Encoder:
         pixels: list[NDArray[np.uint8]] = []
         keys: list[Key] = []
         for use in uses:
-            for mirrored in self._dataset.sides(use.row):
-                key = self._key(use.row, use.decoded, mirrored)
+            for mirrored, key in use.keys.items():
                 if mirrored in use.adopted:
                     latent = torch.from_numpy(use.adopted[mirrored]).half()
-                    if self._recipe.moments:  # it was drawn already: nothing is left to draw from
+                    if self._recipe.kind == MOMENTS:  # it was drawn already: nothing is left to draw from
                         latent = torch.cat([latent, torch.zeros_like(latent)])
                     self._store.put(key, latent)
                     self._told.adopted += 1
@@ -185,28 +183,25 @@ class Encoder:
                 self._put_mask(use, mirrored)
         for start in range(0, len(pixels), self._recipe.batch):
             part = slice(start, start + self._recipe.batch)
-            latents = encode(self._models, np.stack(pixels[part]), self._recipe.precision, self._recipe.moments)
+            latents = encode(self._models, np.stack(pixels[part]), self._recipe.precision, self._recipe.kind)
             for key, latent in zip(keys[part], latents, strict=True):
                 self._store.put(key, latent.half())
         if uses:
             self._store.flush()
 
     def _put_mask(self, use: _Use, mirrored: bool) -> None:
-        """A mask of the loss at the latent's size, float16 (1, h/8, w/8), from 0 to 1."""
+        """Keep the mask of the loss, where there is one, in float16."""
         if use.decoded.mask is None:
             return
-        shown = torch.from_numpy(np.ascontiguousarray(use.decoded.mask)).float().div(255)[None, None]
-        factor = self._models.vae_factor
-        small = torch.nn.functional.avg_pool2d(shown, factor)[0]
         key = self._key(use.row, use.decoded, mirrored, MASK)
-        self._store.put(key, (small.flip(-1) if mirrored else small).half())
+        self._store.put(key, latent_mask(use.decoded.mask, self._models.vae_factor, mirrored).half())
 
 
 @torch.no_grad()
-def encode(models: Models, pixels: NDArray[np.uint8], precision: str, moments: bool = False) -> torch.Tensor:
+def encode(models: Models, pixels: NDArray[np.uint8], precision: str, kind: int = MEAN) -> torch.Tensor:
     """The VAE's posterior of pixels (b, h, w, 3) uint8, not scaled, float32: its mean (b, 4, h/8, w/8).
 
-    `moments`: mean and standard deviation, (b, 8, h/8, w/8). fp16 is not used here (the larger VAEs overflow in it); a
+    MOMENTS: mean and standard deviation, (b, 8, h/8, w/8). fp16 is not used here (the larger VAEs overflow in it); a
     result that is not finite is encoded again in fp32.
     """
     tensor = torch.from_numpy(pixels).to(models.device).permute(0, 3, 1, 2).float() / 127.5 - 1
@@ -214,7 +209,7 @@ def encode(models: Models, pixels: NDArray[np.uint8], precision: str, moments: b
 
     def posterior() -> torch.Tensor:
         found: Any = models.vae.encode(tensor).latent_dist
-        return torch.cat([found.mean, found.std], dim=1).float() if moments else found.mean.float()
+        return torch.cat([found.mean, found.std], dim=1).float() if kind == MOMENTS else found.mean.float()
 
     with autocast(models.device, "bf16" if precision == "bf16" else "fp32"):
         latents = posterior()

@@ -22,8 +22,7 @@ from core.data.planning import open_dataset
 from core.engine.cache import Encoded, Encoder, Recipe
 from core.engine.control import Control
 from core.engine.distributed import Board, broadcast_flags, main_first
-from core.engine.latent_store import MEAN, MOMENTS, row_keys, store_folder
-from core.engine.loader import is_live
+from core.engine.latent_store import is_live, kept_kind, row_keys, store_folder
 from core.engine.models import Models
 from core.engine.shards import ShardStore, tidy
 from core.errors import Stopped, UserError
@@ -79,7 +78,7 @@ def lacking(dataset: Dataset, store: ShardStore) -> NDArray[np.int64]:
     if is_live(dataset.settings):
         measured = np.concatenate([plan.validation, plan.probe])
         return measured[~store.has(row_keys(dataset, measured))]
-    kind = MOMENTS if dataset.settings.data.sample_latents else MEAN
+    kind = kept_kind(dataset.settings)
     found = []
     for start in range(0, len(plan), _ROWS):  # a piece at a time: names of millions at once would be a gigabyte
         rows = np.arange(start, min(start + _ROWS, len(plan)))
@@ -135,14 +134,13 @@ def _encode(
     recipe = Recipe(
         batch=settings.hardware.encode_batch,
         precision=job.precision,
-        moments=settings.data.sample_latents and not is_live(settings),
+        kind=kept_kind(settings),
         adopt=_adopter(settings, dataset, job.models.family.__name__.rpartition(".")[2]),
     )
     encoder = Encoder(
         dataset, job.models, store, recipe, stop=lambda: bool(board.add("stop", int(job.control.should_stop())))
     )
-    order = missing[np.argsort(dataset.plan.bucket[missing], kind="stable")]
-    mine = order[accelerator.process_index :: accelerator.num_processes]
+    mine = missing[accelerator.process_index :: accelerator.num_processes]
     with contextlib.suppress(Stopped):
         yield from _told(encoder.work(mine, settings.hardware.decode_threads), job.index, board)
         yield from _wait_for_others(board, accelerator, job.control)

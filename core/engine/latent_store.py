@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from core.data.shuffle import mix
@@ -18,6 +19,7 @@ from core.engine.shards import Key
 if TYPE_CHECKING:
     from core.data.buckets import Fit
     from core.data.dataset import Dataset
+    from core.settings import Settings
 
 #: What is kept of a picture: the mean of the VAE's posterior, its mean and spread (to sample from), the loss mask.
 MEAN, MOMENTS, MASK = 0, 1, 2
@@ -81,3 +83,19 @@ def latent_key(content_hash: str, fit: Fit, *, mirrored: bool = False, kind: int
     sides = (np.array([pair], dtype=np.int64) for pair in (fit.bucket, fit.resized, fit.crop[:2]))
     found = latent_keys(content, *sides, mirrored=mirrored, kind=kind, rule=rule)
     return int(found[0, 0]), int(found[0, 1])
+
+
+def is_live(settings: Settings) -> bool:
+    """Whether pictures are decoded and encoded at each use, because no two uses have the same pixels."""
+    return settings.data.crop_focus == "random" or settings.data.colour_jitter > 0
+
+
+def kept_kind(settings: Settings) -> int:
+    """What is kept of the pictures: MOMENTS where latents are drawn from them; of live ones the measured ones' MEAN."""
+    return MOMENTS if settings.data.sample_latents and not is_live(settings) else MEAN
+
+
+def latent_mask(shown: NDArray[np.uint8], factor: int, mirrored: bool) -> torch.Tensor:
+    """A mask of the loss at the latent's size, float32 (1, h, w) from 0 to 1, from one in pixels (0 to 255)."""
+    pixels = torch.from_numpy(np.ascontiguousarray(shown[:, ::-1] if mirrored else shown)).float().div(255)
+    return torch.nn.functional.avg_pool2d(pixels[None, None], factor)[0]

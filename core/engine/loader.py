@@ -18,7 +18,7 @@ from core.data.captions import compose
 from core.data.dataset import Dataset
 from core.data.draws import caption_generator, hash_of
 from core.data.order import Order
-from core.engine.latent_store import MASK, MEAN, MOMENTS, row_keys
+from core.engine.latent_store import MASK, MOMENTS, kept_kind, latent_mask, row_keys
 from core.engine.noise import DrawPlan, draw_training, generator
 from core.engine.shards import Key, ShardStore
 from core.errors import UserError
@@ -128,7 +128,7 @@ class Loader:
         self._plans = {flip: replace(draws, mirror=flip) for flip in (False, True)}
         self._rank, self._processes = share
         self._encode = encode
-        self._kind = MOMENTS if settings.data.sample_latents else MEAN
+        self._kind = kept_kind(settings)
         self._masked = any(rule.mask != "none" for rule in dataset.rules)
         self.order = Order(dataset.plan.groups, settings.training.batch_size * self._processes, settings.training.seed)
 
@@ -255,7 +255,7 @@ class Loader:
             shown = found.pixels[:, ::-1] if draw.mirrored else found.pixels
             if self._settings.data.colour_jitter:
                 shown = jittered(shown, self._settings.data.colour_jitter, hash_of("colour", *self._name(row, turn)))
-            mask = None if found.mask is None else _mask(found.mask, self._space.factor, draw.mirrored)
+            mask = None if found.mask is None else latent_mask(found.mask, self._space.factor, draw.mirrored)
             told = self._told(row, fit, draw.mirrored)
             uses.append(_Use(draw.noise, draw.noise, draw.added, draw.timestep, told, mask))
             pixels.append(shown)
@@ -290,11 +290,6 @@ class Loader:
                     future.cancel()
 
 
-def is_live(settings: Settings) -> bool:
-    """Whether pictures are decoded and encoded at each use, because no two uses have the same pixels."""
-    return settings.data.crop_focus == "random" or settings.data.colour_jitter > 0
-
-
 def jittered(pixels: NDArray[np.uint8], share: float, seed: int) -> NDArray[np.uint8]:
     """Pixels (h, w, 3) with brightness, contrast and saturation each multiplied by 1 - share to 1 + share."""
     drawn = np.random.Generator(np.random.Philox(seed))
@@ -302,12 +297,6 @@ def jittered(pixels: NDArray[np.uint8], share: float, seed: int) -> NDArray[np.u
     for change in (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color):
         image = change(image).enhance(float(drawn.uniform(1 - share, 1 + share)))
     return np.array(image, dtype=np.uint8)
-
-
-def _mask(shown: NDArray[np.uint8], factor: int, mirrored: bool) -> torch.Tensor:
-    """A mask of the loss (1, h, w) at the latent's size from one in pixels."""
-    pixels = torch.from_numpy(np.ascontiguousarray(shown[:, ::-1] if mirrored else shown)).float().div(255)
-    return torch.nn.functional.avg_pool2d(pixels[None, None], factor)[0]
 
 
 def _stacked(masks: list[torch.Tensor | None], latent: torch.Tensor) -> torch.Tensor | None:

@@ -19,8 +19,8 @@ from core.data.scanning import open_index, scan
 from core.engine.caching import Job, cache_latents
 from core.engine.control import Control
 from core.engine.distributed import main_first, require_same
-from core.engine.latent_store import MEAN, MOMENTS, latent_key
-from core.engine.loader import is_live, told_sizes
+from core.engine.latent_store import MOMENTS, is_live, kept_kind, latent_key
+from core.engine.loader import told_sizes
 from core.engine.models import Models
 from core.engine.shards import ShardStore
 from core.engine.stable_loss import Probe
@@ -69,8 +69,7 @@ class Prepared:
 
     def _latent(self, item: Item) -> torch.Tensor:
         """The mean of the VAE's posterior, float32."""
-        settings = self.dataset.settings
-        kind = MOMENTS if settings.data.sample_latents and not is_live(settings) else MEAN
+        kind = kept_kind(self.dataset.settings)
         key = latent_key(item.content_hash, item.fit, kind=kind, rule=self.dataset.pixel_rule(item.row))
         stored = self.store.get(key).float()
         return stored.chunk(2)[0] if kind == MOMENTS else stored

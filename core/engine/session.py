@@ -17,7 +17,8 @@ from core.engine.device_trouble import device_trouble, memory_advice
 from core.engine.distributed import is_launched, main_first, make_accelerator, partitions
 from core.engine.guard import PATIENCE, Guard, advice
 from core.engine.intermission import Intermission
-from core.engine.loader import Batch, LatentSpace, Loader, is_live
+from core.engine.latent_store import is_live
+from core.engine.loader import Batch, LatentSpace, Loader
 from core.engine.lookout import Lookout
 from core.engine.models import DTYPES, Models, open_models, pick_device, pick_precision
 from core.engine.noise import seed_of

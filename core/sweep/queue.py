@@ -12,17 +12,14 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from core import events as ev
 from core.errors import UserError, disk_sentence
-from core.launch import worker_command, worker_environment
-from core.paths import ROOT
+from core.launch import start_detached, worker_command, worker_environment
 from core.run_data import RunData
 from core.runs import CommandReader, Kind, Run
 from core.sweep.early import reason_to_end
@@ -48,19 +45,7 @@ def launch_worker(run: Run, environment: dict[str, str]) -> subprocess.Popen[byt
 
 def launch_process(kind: Kind, run: Run, environment: dict[str, str]) -> subprocess.Popen[bytes]:
     """Start a worker so that it outlives this process, with its output in the folder's console.log."""
-    alone: dict[str, Any] = {"start_new_session": True}
-    if sys.platform == "win32":
-        alone = {"creationflags": subprocess.CREATE_NO_WINDOW | subprocess.CREATE_NEW_PROCESS_GROUP}
-    with run.console_path.open("ab") as console:
-        return subprocess.Popen(
-            worker_command(kind, run.path),
-            cwd=ROOT,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=console,
-            stderr=subprocess.STDOUT,
-            **alone,
-        )
+    return start_detached(worker_command(kind, run.path), environment, run.console_path)
 
 
 def usable_gpus(chosen: list[str], found: int | None = None, visible: str | None = None) -> list[str]:

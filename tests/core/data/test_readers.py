@@ -93,7 +93,7 @@ def test_a_bug_in_a_reader_is_loud(known: type[Deadly]) -> None:
 
 def test_the_jobs_name_a_file_that_crashes() -> None:
     assert HeadJob("x", [Want("a.png", True, ())]).crashed().reads[0].reason == CRASHED
-    assert LookJob(["a.png"]).crashed() == [(0, CRASHED)]
+    assert LookJob(["a.png"]).crashed() == [(b"", None, CRASHED)]
 
 
 def test_patience_changes_nothing_but_the_pace(tmp_path: Path) -> None:

@@ -15,7 +15,8 @@ from PIL import Image
 
 from core.engine.control import Control
 from core.engine.distributed import make_accelerator
-from core.engine.loader import Batch, LatentSpace, Loader, is_live, jittered
+from core.engine.latent_store import is_live
+from core.engine.loader import Batch, LatentSpace, Loader, jittered
 from core.engine.models import open_models
 from core.engine.noise import DrawPlan
 from core.engine.prepare import Prepared, prepare

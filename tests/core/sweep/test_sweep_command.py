@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -51,8 +53,8 @@ def test_a_whole_sweep(
     code += "launch; sys.exit(queue.work(Path(sys.argv[1]), launch))"
 
     def start(found: SweepFolder) -> Any:
-        monkeypatch.setattr(queues, "worker_command", lambda kind, path: [queues.sys.executable, "-c", code, str(path)])
-        return queues.launch_process("sweep", found.process, dict(queues.os.environ))
+        monkeypatch.setattr(queues, "worker_command", lambda kind, path: [sys.executable, "-c", code, str(path)])
+        return queues.launch_process("sweep", found.process, dict(os.environ))
 
     monkeypatch.setattr(command, "start_queue", start)
     out = tmp_path / "out"
