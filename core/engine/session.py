@@ -21,7 +21,7 @@ from core.engine.latent_store import is_live
 from core.engine.loader import Batch, LatentSpace, Loader
 from core.engine.lookout import Lookout
 from core.engine.models import DTYPES, Models, open_models, pick_device, pick_precision
-from core.engine.noise import seed_of
+from core.engine.noise import seed_device, seed_of
 from core.engine.objective import draw_plan
 from core.engine.observer import Observer
 from core.engine.prepare import Prepared, prepare
@@ -261,7 +261,8 @@ class Session:
         """One step, counted; what chance decides in it depends on its number only."""
         began = time.monotonic()
         factor = self.trainer.rate_factor(self.step + 1, self.total) * self._rate_scale
-        torch.manual_seed(seed_of("dropout", self.settings.training.seed, self.step, self.accelerator.process_index))
+        place = (self.settings.training.seed, self.step, self.accelerator.process_index)
+        seed_device(seed_of("dropout", *place), self.accelerator.device)
         self.step += 1
         result = self.trainer.step(
             self.step, batches, factor, lambda loss, norm: bool(self._guard.complaint(loss, norm))

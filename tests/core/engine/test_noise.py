@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import traceback
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from diffusers import DDPMScheduler
 from diffusers.training_utils import compute_snr
 
 from core import presets
-from core.engine.noise import DrawPlan, NoiseSchedule, draw_training
+from core.engine.noise import DrawPlan, NoiseSchedule, draw_training, seed_device
 from core.engine.objective import draw_plan, scheduler_config
 from core.errors import UserError
 
@@ -174,3 +175,12 @@ def test_overrides_reach_the_scheduler_config_and_only_they() -> None:
     plain = effective(marked, prediction="epsilon", zero_terminal_snr="off")
     assert plain == {**SD15, "prediction_type": "epsilon", "rescale_betas_zero_snr": False}
     assert effective(made) == made
+
+
+def test_seeding_a_step_is_torchs_own_without_its_stacks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """torch.manual_seed() formats the stack for each kind of device that is not in use."""
+    torch.manual_seed(5)
+    wanted = torch.rand(3)
+    monkeypatch.setattr(traceback, "format_stack", lambda: pytest.fail("a stack was written down"))
+    seed_device(5, torch.device("cpu"))
+    assert torch.equal(torch.rand(3), wanted)
