@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from PySide6.QtCore import QCoreApplication, QEvent, QSettings
-from PySide6.QtWidgets import QApplication
+from PySide6.QtWidgets import QApplication, QWidget
 
 from core.paths import RESOURCES, ROOT
 from core.screen import why_no_window
@@ -193,6 +193,31 @@ class Studio:
         settle()
         self.shoot("help-settings")
 
+    def dialogs(self) -> None:
+        """The windows beside the main one: a planned sweep, the sweep that was made last, the captioning assistant."""
+        page = self.page("training")
+        page.open_sweeps()
+        sweeps = page._sweeps
+        sweeps.planner.read_file(RESOURCES / "sweeps" / "starter-rates.toml")
+        settle(seconds=2.0)
+        self._shoot_dialog("sweep-plan", sweeps)
+        if sweeps.chooser.count() > 1:
+            sweeps.chooser.setCurrentIndex(1)
+            sweeps.chooser.activated.emit(1)
+            settle(seconds=1.5)
+            self._shoot_dialog("sweep-queue", sweeps)
+        sweeps.close()
+        page = self.page("dataset")
+        page._assist()
+        settle(seconds=1.0)
+        self._shoot_dialog("caption-assistant", page._assistant)
+        page._assistant.close()
+
+    def _shoot_dialog(self, name: str, dialog: QWidget) -> None:
+        path = self.out / f"{name}-{self.theme}.png"
+        dialog.grab().save(str(path))
+        self.made.append(path)
+
     def sizes(self) -> None:
         """A small laptop with the rail collapsed, a large screen, and a sharp one."""
         window = self.window
@@ -271,7 +296,7 @@ def take(out: Path, theme: str, run: Path | None) -> list[Path]:
     if why_no_window():
         os.environ["QT_QPA_PLATFORM"] = "offscreen"
     run = run or latest_run()
-    parts = ("home", "dataset", "training", "monitor", "grids", "compare", "help", "sizes")
+    parts = ("home", "dataset", "training", "monitor", "grids", "compare", "help", "dialogs", "sizes")
     return [*_shoot(out, theme, run, parts), *_sharp(out, theme, run)]
 
 

@@ -158,18 +158,27 @@ class SweepPlanner(QWidget):
         self._later.start()
 
     def show_sweep(self, sweep: Sweep) -> None:
-        """Put a sweep's name, settings and options into the form."""
-        from core import presets
+        """Put a sweep's name, settings and options into the form; its base becomes the settings, which can be undone.
 
+        Raises UserError when its base cannot be read.
+        """
+        from core import presets
+        from core.sweep import file
+
+        if sweep.base:
+            self.context.settings.load_values({**file.base_values(sweep), **sweep.fixed})
+            text = f"The settings are now those of the sweep '{sweep.name}'; undo brings yours back."
+            self.context.note.emit(text, "info")
+        else:
+            fixed = {key: value for key, value in sweep.fixed.items() if key in self.context.settings.entries}
+            if fixed:
+                self.context.settings.set_many(fixed, f"Settings of {sweep.name}")
         for axis in list(self.rows):
             self.remove(axis)
         self.name.setText(sweep.name)
         self.name.setCursorPosition(0)
         self.constants.setText(typed.show_constants(sweep.constants))
         self.options.load_values(presets.flat(sweep.options))
-        fixed = {key: value for key, value in sweep.fixed.items() if key in self.context.settings.entries}
-        if fixed:
-            self.context.settings.set_many(fixed, f"Settings of {sweep.name}")
         for draft in typed.drafts_of(sweep):
             self.add(draft.key, draft)
 

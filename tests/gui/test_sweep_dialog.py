@@ -12,6 +12,7 @@ from PySide6.QtCore import QSettings, Qt
 from pytestqt.qtbot import QtBot
 
 from core import presets
+from core.paths import RESOURCES
 from core.sweep import file
 from core.sweep.folder import SweepFolder, list_sweeps
 from core.sweep.typed import Draft
@@ -152,6 +153,18 @@ def test_a_file_comes_into_the_form_and_goes_out(qtbot: QtBot, dialog: SweepDial
     assert planned(qtbot, dialog) == before
     dialog.planner.read_file(tmp_path / "none.toml")
     assert "cannot be read" in dialog.planner.problem.text()
+
+
+def test_a_files_base_becomes_the_settings_and_can_be_undone(
+    qtbot: QtBot, dialog: SweepDialog, context: Context
+) -> None:
+    context.settings.set("model.base", "")
+    context.settings.set("data.pictures", 0)
+    dialog.planner.read_file(RESOURCES / "sweeps" / "starter-rates.toml")
+    assert context.settings.value("model.base") and context.settings.value("data.pictures") == 20
+    assert len(planned(qtbot, dialog)) == 5 and dialog.planner.start.isEnabled()
+    context.settings.undo()
+    assert context.settings.value("model.base") == "" and context.settings.value("data.pictures") == 0
 
 
 def start(qtbot: QtBot, dialog: SweepDialog, rates: str, steps: int = 30) -> SweepFolder:
