@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 from core.data.captions import Captions, Explained, previews
 from core.data.dataset import with_rule
 from core.data.rules import of_directories
-from core.data.tokens import open_tokenizer, tokenizer_folder
 
 if TYPE_CHECKING:
     from core.data.index import Picture
+    from core.data.tokens import Measures
     from core.settings import Settings
     from core.settings.data import DataSettings
 
@@ -30,19 +30,18 @@ class Counted:
     unread: tuple[tuple[int, int], ...] = ()
 
 
-def count(text: str, settings: Settings) -> Counted:
-    """Count the lines of a caption file, each as if the model read it alone; UserError for a damaged tokenizer."""
-    tokenizer = open_tokenizer(tokenizer_folder(settings.model.base))
-    limit, most, place = int(settings.data.max_tokens), 0, 0
-    unread = []
-    for line in text.split("\n"):
-        tokens = int(tokenizer.count([line])[0])
-        most = max(most, tokens)
+def count(text: str, limit: int, tokenizer: Measures) -> Counted:
+    """Count the lines of a caption file, each as if the model read it alone, `limit` tokens of it.
+
+    UserError for a damaged tokenizer.
+    """
+    lines, place, unread = text.split("\n"), 0, []
+    measured = tokenizer.measure(lines, limit)
+    for line, (tokens, letters) in zip(lines, measured, strict=True):
         if tokens > limit:
-            read, rest = tokenizer.cut(line, limit)
-            unread.append((place + len(read), place + len(read) + len(rest)))
+            unread.append((place + letters, place + len(line)))
         place += len(line) + 1
-    return Counted(most, tuple(unread))
+    return Counted(max(tokens for tokens, _ in measured), tuple(unread))
 
 
 def page_of(picture: str, settings: Settings) -> DataSettings:
@@ -51,12 +50,13 @@ def page_of(picture: str, settings: Settings) -> DataSettings:
     return with_rule(settings.data, rules[int(numbers[0])])
 
 
-def draws(picture: Picture, captions: Captions, settings: Settings, times: int = 10) -> list[Explained]:
+def draws(
+    picture: Picture, captions: Captions, settings: Settings, tokenizer: Measures, times: int = 10
+) -> list[Explained]:
     """What the model reads of a picture in the first epochs of a training with these settings.
 
     Before the picture's content hash is known its signature stands in for it: chance then falls otherwise, by the same
     rules.
     """
-    tokenizer = open_tokenizer(tokenizer_folder(settings.model.base))
     key = (settings.training.seed, picture.content_hash or picture.signature)
     return previews(captions, page_of(picture.path, settings), key, times, tokenizer)

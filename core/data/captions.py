@@ -13,7 +13,7 @@ from core.data.caption_files import NATURAL_SUFFIX, TAGS_SUFFIX, UNREADABLE, Cap
 from core.data.caption_reading import read_captions, read_settled
 from core.data.draws import caption_generator
 from core.data.tag_rules import TagRules, key_of, read_rules, with_spaces
-from core.data.tokens import CaptionTokenizer
+from core.data.tokens import Measures
 from core.settings.captions import CaptionSettings
 
 __all__ = [
@@ -77,16 +77,22 @@ def explain(
     captions: Captions,
     data: CaptionSettings,
     generator: np.random.Generator,
-    tokenizer: CaptionTokenizer | None = None,
+    tokenizer: Measures | None = None,
     epoch: int = 0,
 ) -> Explained:
     """What compose() gives with the same arguments, and what was done on the way, for people to look at."""
     drawn = _drawn(captions, data, generator, epoch)
     drawn.read = drawn.text
     if tokenizer is not None:
-        drawn.tokens = int(tokenizer.count([drawn.text])[0])
-        drawn.read, drawn.unread = tokenizer.cut(drawn.text, int(data.max_tokens))
+        _measure([drawn], data, tokenizer)
     return drawn
+
+
+def _measure(drawn: Sequence[Explained], data: CaptionSettings, tokenizer: Measures) -> None:
+    """Tell tokens and what is cut off; all at once, as the tokenizer may be in another process."""
+    measured = tokenizer.measure([one.text for one in drawn], int(data.max_tokens))
+    for one, (tokens, letters) in zip(drawn, measured, strict=True):
+        one.tokens, one.read, one.unread = tokens, one.text[:letters], one.text[letters:]
 
 
 def previews(
@@ -94,7 +100,7 @@ def previews(
     data: CaptionSettings,
     key: tuple[int, str],
     uses: int,
-    tokenizer: CaptionTokenizer | None = None,
+    tokenizer: Measures | None = None,
 ) -> list[Explained]:
     """What a training will read of a picture at its first uses, one an epoch unless its folder has repeats.
 
@@ -103,7 +109,10 @@ def previews(
         uses: How many.
     """
     seed, content = key
-    return [explain(captions, data, caption_generator(seed, use, content), tokenizer, use) for use in range(uses)]
+    drawn = [explain(captions, data, caption_generator(seed, use, content), epoch=use) for use in range(uses)]
+    if tokenizer is not None:
+        _measure(drawn, data, tokenizer)
+    return drawn
 
 
 def first(captions: Captions, data: CaptionSettings) -> str:

@@ -90,6 +90,7 @@ class Columns:
         flags: uint8 (N,), sums of HAS_TAGS and its kin.
         tokens: int32 (N,), of the longest caption, -1 where unknown.
         by_name: int32 (N,), the row numbers folder by folder in order of path, in a folder in order of name.
+        version: Names index and generation: equal ones are of the same pictures. "" for columns without a file.
     """
 
     ids: NDArray[np.int64]
@@ -102,6 +103,7 @@ class Columns:
     flags: NDArray[np.uint8]
     tokens: NDArray[np.int32]
     by_name: NDArray[np.int32]
+    version: str = ""
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -171,7 +173,7 @@ def _newest(folder: Path, now: Generation) -> Generation | None:
 def _open(folder: Path, mapped: bool = True) -> Columns:
     arrays = {name: _load(folder / f"{name}.npy", mapped) for name in _FILES}
     directories = json.loads((folder / "directories.json").read_text(encoding="utf-8"))
-    return Columns(directories=directories, **arrays)
+    return Columns(directories=directories, version=str(folder) if mapped else "", **arrays)
 
 
 def _load(path: Path, mapped: bool) -> NDArray[Any]:

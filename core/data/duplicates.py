@@ -209,17 +209,32 @@ def _joined(groups_: NDArray[np.int32], left: Rows, right: Rows) -> NDArray[np.i
 
 
 def listed(groups_: NDArray[np.integer], most: int | None = None) -> list[Rows]:
-    """The rows of each group of two or more, the largest group first; at most so many groups."""
-    sizes = np.bincount(groups_)
-    numbers = np.flatnonzero(sizes > 1)
-    numbers = numbers[np.argsort(-sizes[numbers], kind="stable")][:most]
-    rows = np.flatnonzero(np.isin(groups_, numbers))
+    """The rows of each group of two or more, the largest group first; at most so many groups.
+
+    Args:
+        groups_: As groups() gives them.
+    """
+    rows = np.flatnonzero(several(groups_))
     rows = rows[np.argsort(groups_[rows], kind="stable")]
-    ends = np.cumsum(sizes[np.sort(numbers)])
-    by_number = dict(zip(np.sort(numbers).tolist(), np.split(rows, ends[:-1]), strict=False))
-    return [by_number[number] for number in numbers.tolist()]
+    starts = np.flatnonzero(np.diff(groups_[rows], prepend=-1))
+    found = np.split(rows, starts[1:]) if len(rows) else []
+    return sorted(found, key=len, reverse=True)[:most]
+
+
+def several(groups_: NDArray[np.integer]) -> NDArray[np.bool_]:
+    """bool (N,): the rows whose group, as groups() gives it, has others too."""
+    others = _others(groups_)
+    found = np.zeros(len(groups_), dtype=bool)
+    found[others] = True
+    found[groups_[others]] = True
+    return found
+
+
+def _others(groups_: NDArray[np.integer]) -> Rows:
+    """The rows that are not the first of their group, by whose number it goes."""
+    return np.flatnonzero(groups_ != np.arange(len(groups_)))
 
 
 def extra(groups_: NDArray[np.integer]) -> int:
-    """How many pictures are too many: all of each group but one."""
-    return len(groups_) - int(np.count_nonzero(np.bincount(groups_))) if len(groups_) else 0
+    """How many pictures are too many: all of each group, as groups() gives it, but one."""
+    return len(_others(groups_))

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import imagesize
 import xxhash
 
+from core.data.endings import JPEG, JXL_BARE, JXL_BOXES, PNG, has_end, is_webp
 from core.data.reasons import MAX_PIXELS, PictureError, reason_of, too_large
 
 if TYPE_CHECKING:
@@ -25,10 +26,6 @@ _TAIL_BYTES = 4_096
 
 #: Larger files that are not compressed are told apart only by all of their bytes.
 _BLOCK = 1 << 20
-
-_PNG = b"\x89PNG\r\n\x1a\n"
-_JPEG = b"\xff\xd8"
-_JXL = (b"\xff\x0a", b"\x00\x00\x00\x0cJXL ")
 
 #: Words in a PNG file that announce an orientation, which imagesize does not read there.
 _PNG_ORIENTATION = (b"eXIf", b"Raw profile type", b"XML:com.adobe.xmp")
@@ -87,8 +84,8 @@ def examine(path: str) -> Header:
     """The header of a picture file.
 
     imagesize reads plain PNG, JPEG and WebP files, Pillow all others. Files whose end is missing are found by the marks
-    that should be there; a file without them is decoded to be sure. Other damage shows when the picture is decoded for
-    training.
+    and lengths in them (core/data/endings.py); a file without them is decoded to be sure. Other damage shows when the
+    picture is decoded for training.
 
     Raises PictureError with the reason when the file is no usable picture.
     """
@@ -109,7 +106,7 @@ def examine_part(part: Part) -> Header:
         raise PictureError("the file is empty")
     tail = head[-_TAIL_BYTES:] if part.length <= _HEAD_BYTES else part.read(part.length - _TAIL_BYTES, _TAIL_BYTES)
     signature = _signature(part, head, tail)
-    whole = _has_end(head, tail, part.length)
+    whole = has_end(head, tail, part.length, part.read)
     size = _quick_size(head, tail) if whole else None
     if size is None:
         width, height, alpha = _slow_size(part, head, whole)
@@ -139,22 +136,7 @@ def _signature(part: Part, head: bytes, tail: bytes) -> bytes:
 
 def _is_compressed(head: bytes) -> bool:
     """Whether any change of the picture changes the length or the bytes after it: PNG, JPEG, WebP, AVIF, HEIC, JXL."""
-    return head.startswith((_PNG, _JPEG, *_JXL)) or head[4:8] == b"ftyp" or _is_webp(head)
-
-
-def _is_webp(head: bytes) -> bool:
-    return head.startswith(b"RIFF") and head[8:12] == b"WEBP"
-
-
-def _has_end(head: bytes, tail: bytes, length: int) -> bool:
-    """False when the mark that ends a PNG, JPEG or WebP file is missing; other formats have no such mark."""
-    if head.startswith(_PNG):
-        return b"IEND" in tail
-    if head.startswith(_JPEG):
-        return tail.endswith(b"\xff\xd9") or b"\xff\xd9" in tail
-    if _is_webp(head):
-        return int.from_bytes(head[4:8], "little") + 8 <= length
-    return True
+    return head.startswith((PNG, JPEG, JXL_BARE, JXL_BOXES)) or head[4:8] == b"ftyp" or is_webp(head)
 
 
 def _quick_size(head: bytes, tail: bytes) -> tuple[int, int] | None:
@@ -162,15 +144,15 @@ def _quick_size(head: bytes, tail: bytes) -> tuple[int, int] | None:
 
     None where Pillow must look: other formats, orientations that imagesize does not read.
     """
-    if head.startswith(_PNG):
+    if head.startswith(PNG):
         place = head.find(b"IDAT")
         if place < 0 or any(word in head[:place] or word in tail for word in _PNG_ORIENTATION):
             return None
         size = int.from_bytes(head[16:20], "big"), int.from_bytes(head[20:24], "big")
         return size if head[12:16] == b"IHDR" and all(size) else None
-    if head.startswith(_JPEG):
+    if head.startswith(JPEG):
         turned = b"tiff:Orientation" in head
-    elif _is_webp(head):
+    elif is_webp(head):
         turned = head[12:16] == b"VP8X" and bool(head[20:21] and head[20] & 0b1100)
     else:
         return None
@@ -185,7 +167,7 @@ def _quick_size(head: bytes, tail: bytes) -> tuple[int, int] | None:
 
 def _has_alpha(head: bytes) -> bool:
     """Whether a PNG or WebP file announces transparency."""
-    if head.startswith(_PNG):
+    if head.startswith(PNG):
         return head[25:26] in (b"\4", b"\6") or b"tRNS" in head[: head.find(b"IDAT")]
     if head[12:16] == b"VP8X":
         return bool(head[20] & 0x10)

@@ -1,4 +1,4 @@
-"""kohya's caches beside the pictures: latents and text states in .npz files, found, checked, read and written.
+"""kohya's caches beside the pictures: latents and text states in .npz files, found, checked and read.
 
 Their latents are samples of the VAE's distribution, in float32, not multiplied by the VAE's scaling factor. Nothing in
 a file says which VAE made it, and only its name or a key says for which size of picture and bucket; so whoever adopts
@@ -10,19 +10,16 @@ such a cache vouches for the VAE. Names and keys as sd-scripts (2026-02) writes 
 
 from __future__ import annotations
 
-import io
 import math
 import os
 import re
 import zipfile
 from collections.abc import Mapping
-from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from core import atomic
 from core.data.buckets import VAE_FACTOR, Fit, Size
 from core.data.reasons import PictureError
 
@@ -106,21 +103,6 @@ def read_latent(path: str, expected: Fit, flipped: bool = False, size: Size | No
             f"{expected.bucket[1]} needs {[LATENT_CHANNELS, height, width]}"
         )
     return _finite(latents, "latents")
-
-
-def read_alpha_mask(path: str, expected: Fit) -> NDArray[np.float32] | None:
-    """The mask in a latent cache, 0 to 1, float32 (bucket height, bucket width); None where there is none.
-
-    Raises CacheFileError.
-    """
-    with _Arrays(path) as arrays:
-        name = "alpha_mask" + arrays.suffix(expected.bucket[1] // VAE_FACTOR, expected.bucket[0] // VAE_FACTOR)
-        if name not in arrays:
-            return None
-        mask = arrays.read(name)
-    if mask.shape != (expected.bucket[1], expected.bucket[0]):
-        raise CacheFileError(f"its alpha mask has the shape {list(mask.shape)}, which is not that of the bucket")
-    return _finite(mask, "alpha mask")
 
 
 def _check_crop(original: Size, expected: Fit, size: Size | None) -> None:
@@ -296,51 +278,3 @@ def as_conditioning(text: Mapping[str, NDArray[np.float32]]) -> dict[str, NDArra
     """
     both = np.concatenate([text["hidden_state1"], text["hidden_state2"]], axis=-1)
     return {"encoder_hidden_states": both, "pooled": text["pool2"]}
-
-
-def write_latent(
-    path: str,
-    size: Size,
-    fit: Fit,
-    latents: NDArray[np.float32],
-    flipped: NDArray[np.float32] | None = None,
-    overwrite: bool = False,
-) -> bool:
-    """Write latents as kohya's scripts do (path: latent_path()), all or nothing; False where a file is there already.
-
-    Args:
-        size: (width, height) of the picture.
-        latents, flipped: float32 (4, bucket height / 8, bucket width / 8), sampled and not scaled.
-    """
-    arrays: dict[str, NDArray[Any]] = {
-        "latents": np.asarray(latents, np.float32),
-        "original_size": np.array(size),
-        "crop_ltrb": np.array(_letterbox(fit.bucket, size)),
-    }
-    if flipped is not None:
-        arrays["latents_flipped"] = np.asarray(flipped, np.float32)
-    return _write(path, arrays, overwrite)
-
-
-def write_text(path: str, states: Mapping[str, NDArray[np.float32]], overwrite: bool = False) -> bool:
-    """Write SDXL's text states ({stem} + TEXT_SUFFIX, keys as in read_text()); False where a file is there already."""
-    names = ("hidden_state1", "hidden_state2", "pool2")
-    return _write(path, {name: np.asarray(states[name], np.float32) for name in names}, overwrite)
-
-
-def _write(path: str, arrays: Mapping[str, NDArray[Any]], overwrite: bool) -> bool:
-    if os.path.exists(path) and not overwrite:
-        return False
-    content = io.BytesIO()
-    np.savez(content, allow_pickle=False, **arrays)
-    with atomic.replacing(Path(path)) as temporary:
-        temporary.write_bytes(content.getbuffer())
-    return True
-
-
-def _letterbox(bucket: Size, size: Size) -> tuple[float, float, float, float]:
-    """kohya's crop_ltrb: where the whole picture would lie if it were fitted into the bucket; it is fed to SDXL."""
-    scale = min(bucket[0] / size[0], bucket[1] / size[1])
-    width, height = size[0] * scale, size[1] * scale
-    left, top = (bucket[0] - width) // 2, (bucket[1] - height) // 2
-    return left, top, left + width, top + height

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from core.data import rules
 from core.data.caption_files import split_lines
-from core.data.tokens import open_tokenizer, tokenizer_folder
+from core.data.dataset import with_rule
+from core.data.readers import Readers
+from core.data.token_jobs import token_job
+from core.data.tokens import NO_LIMIT, tokenizer_folder
 
 if TYPE_CHECKING:
     from core.data.captions import Captions
+    from core.data.columns import Columns
     from core.data.index import Index
     from core.settings import Settings
 
@@ -25,24 +32,55 @@ _CAPTIONS = 4_000
 def count_tokens(index: Index, settings: Settings, progress: Progress | None = None) -> None:
     """Count the tokens of every caption that was not counted yet, and keep the longest of each picture.
 
-    Where the settings read tags and sentence together, both count together. `progress` may raise Stopped: what was
-    counted is kept. UserError for a damaged tokenizer.
+    Where the settings read tags and sentence together, both count together. Counted in processes of their own, which
+    leave the program's threads alone. `progress` may raise Stopped: what was counted is kept. UserError for a damaged
+    tokenizer.
     """
     columns = index.columns()
-    tokenizer = open_tokenizer(tokenizer_folder(settings.model.base))
-    together = "then" in settings.data.captions
-    for ids, done, total in _parts(columns.ids, columns.tokens < 0, _CAPTIONS):
-        texts, owners = [], []
-        for number, captions in zip(ids, index.captions_of(ids), strict=True):
-            lines = _longest(captions, together)
-            texts += lines
-            owners += [number] * len(lines)
+    folder, together = tokenizer_folder(settings.model.base), _together(columns, settings)
+    wanted = np.flatnonzero(columns.tokens < 0)
+    waiting: deque[tuple[list[int], list[int], Future[Any]]] = deque()
+    done = 0
+
+    def take() -> None:
+        nonlocal done
+        ids, owners, answer = waiting.popleft()
         longest = dict.fromkeys(ids, 0)
-        for number, tokens in zip(owners, tokenizer.count(texts).tolist() if texts else [], strict=True):
+        for number, tokens in zip(owners, answer.result().known().tokens, strict=True):
             longest[number] = max(longest[number], tokens)
         index.set_tokens(longest.items())
+        done += len(ids)
         if progress is not None:
-            progress(done, total)
+            progress(done, len(wanted))
+
+    with Readers(alone=0, processes=1 if len(wanted) <= _CAPTIONS else 0) as readers:
+        for rows in _parts(wanted):
+            ids = columns.ids[rows].tolist()
+            texts, owners = _texts(index, ids, together[columns.directory[rows]].tolist())
+            waiting.append((ids, owners, readers.submit(token_job(folder, texts, NO_LIMIT))))
+            while len(waiting) > readers.room:
+                take()
+        while waiting:
+            take()
+
+
+def _together(columns: Columns, settings: Settings) -> NDArray[np.bool_]:
+    """bool (directories,): whether tags and sentence of the pictures there can be read together."""
+    every, of_directory = rules.of_directories(columns.directories, settings)
+    pages = [with_rule(settings.data, rule) for rule in every]
+    both = ["then" in page.captions or (page.captions == "either" and page.both_share > 0) for page in pages]
+    return np.array(both)[of_directory]
+
+
+def _texts(index: Index, ids: list[int], together: list[bool]) -> tuple[list[str], list[int]]:
+    """(texts to count, the id that each belongs to)."""
+    texts: list[str] = []
+    owners: list[int] = []
+    for number, captions, both in zip(ids, index.captions_of(ids), together, strict=True):
+        lines = _longest(captions, both)
+        texts += lines
+        owners += [number] * len(lines)
+    return texts, owners
 
 
 def _longest(captions: Captions, together: bool) -> list[str]:
@@ -58,8 +96,7 @@ def look_closely(index: Index, settings: Settings, progress: Progress | None = N
     index.find_phashes(progress)
 
 
-def _parts(ids: NDArray[np.int64], wanted: NDArray[np.bool_], size: int) -> Iterator[tuple[list[int], int, int]]:
-    """(ids, how many are done with them, how many in all) of the pictures that are wanted."""
-    rows = np.flatnonzero(wanted)
-    for start in range(0, len(rows), size):
-        yield ids[rows[start : start + size]].tolist(), min(start + size, len(rows)), len(rows)
+def _parts(rows: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
+    """Rows, some thousand at a time."""
+    for start in range(0, len(rows), _CAPTIONS):
+        yield rows[start : start + _CAPTIONS]

@@ -7,26 +7,33 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from core.data.assignment import assign
+from core.data.applied import Applied
 from core.data.picture_filter import Facts
 from core.data.rules import LEFT_OUT
+from core.data.tally import tally
 
 if TYPE_CHECKING:
     from core.data.columns import Columns
     from core.settings import Settings
 
 
-def learn(columns: Columns, settings: Settings) -> Facts:
+def learn(columns: Columns, settings: Settings, applied: Applied | None = None) -> Facts:
     """The facts that filters and badges need; some seconds for ten million pictures.
 
-    Raises UserError when the settings leave no bucket, or a rule or a signature is wrong.
+    Args:
+        applied: Shares the work with the report of the same pictures.
+
+    Raises UserError when the settings leave no bucket, a rule or a signature is wrong, or the tokenizer is damaged.
     """
-    given = assign(columns, settings)
+    applied = applied or Applied()
+    given = applied.assignment(columns, settings, "facts")
     part = np.full(len(columns), -1, dtype=np.int8)
     for number, rows in enumerate((given.parts.train, given.parts.validation, given.parts.probe)):
         part[rows] = number
     part[given.roles == LEFT_OUT] = -1
-    return Facts(given.fits, given.same, part, int(settings.data.max_tokens), settings.data.smallest)
+    around = applied.around(given, settings)
+    counts = tuple(tally(given.fits.bucket, len(given.fits.buckets)).tolist())
+    return Facts(given.fits, given.same, part, int(settings.data.max_tokens), settings.data.smallest, around, counts)
 
 
 def by_hand(

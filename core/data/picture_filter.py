@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from core.data.around import in_all
 from core.data.columns import CAPTION_PROBLEM, HAS_ALPHA, HAS_NATURAL, HAS_TAGS
+from core.data.duplicates import several
 from core.errors import Stopped
 
 if TYPE_CHECKING:
@@ -86,6 +88,8 @@ class Facts:
         part: int8 (N,), place in PARTS; -1 for pictures that are not used.
         limit: Tokens that are read of a caption.
         smallest: Pictures with a shorter side below this are left out.
+        around: int32 (N,), tokens of the words that are put around each caption.
+        counts: How many pictures are in each bucket of `fits`.
     """
 
     fits: Fits | None = None
@@ -93,6 +97,12 @@ class Facts:
     part: NDArray[np.int8] | None = None
     limit: int = 75
     smallest: int = 0
+    around: NDArray[np.int32] | None = None
+    counts: tuple[int, ...] = ()
+
+    def tokens(self, columns: Columns, rows: slice | NDArray[np.int64]) -> NDArray[np.int32]:
+        """Tokens of some rows' captions as they are read, -1 where they were not counted."""
+        return in_all(np.asarray(columns.tokens[rows]), None if self.around is None else self.around[rows])
 
 
 def matching(columns: Columns, facts: Facts, wanted: PictureFilter, stop: Stop | None = None) -> NDArray[np.bool_]:
@@ -113,15 +123,6 @@ def in_order(columns: Columns, mask: NDArray[np.bool_], stop: Stop | None = None
     """The rows of a mask in order of path."""
     parts = [part[mask[part]] for rows in _chunks(len(mask), stop) for part in (np.asarray(columns.by_name[rows]),)]
     return np.concatenate(parts).astype(np.int32) if parts else np.empty(0, dtype=np.int32)
-
-
-def duplicates(groups: NDArray[np.int32], stop: Stop | None = None) -> NDArray[np.bool_]:
-    """bool (N,): the rows whose group has others too."""
-    counts = np.bincount(groups) if len(groups) else np.empty(0, dtype=np.int64)
-    found = np.empty(len(groups), dtype=bool)
-    for rows in _chunks(len(groups), stop):
-        found[rows] = counts[groups[rows]] > 1
-    return found
 
 
 def _chunks(count: int, stop: Stop | None) -> Iterator[slice]:
@@ -163,7 +164,7 @@ def _problem(columns: Columns, facts: Facts, problem: str) -> Test:
     if problem == "transparent":
         return lambda rows: (flags[rows] & HAS_ALPHA) != 0
     if problem == "truncated":
-        return lambda rows: columns.tokens[rows] > facts.limit
+        return lambda rows: facts.tokens(columns, rows) > facts.limit
     if problem in ("cropped", "strongly cropped"):
         share = CROP if problem == "cropped" else STRONG_CROP
         return lambda rows: _known(facts.fits).part(rows).cropped_share() > share
@@ -172,7 +173,7 @@ def _problem(columns: Columns, facts: Facts, problem: str) -> Test:
     if problem == "too small":
         return lambda rows: columns.sizes[rows].min(axis=1) < facts.smallest
     if problem == "duplicate":
-        twice = duplicates(_known(facts.groups))
+        twice = several(_known(facts.groups))
         return lambda rows: twice[rows]
     raise ValueError(f"there is no problem called {problem}")
 

@@ -10,11 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.data import duplicates, rules
-from core.data.assignment import Assignment, assign, batch_of
+from core.data.applied import Applied
+from core.data.around import in_all
+from core.data.assignment import Assignment, batch_of
 from core.data.columns import CAPTION_PROBLEM, HAS_NATURAL, HAS_TAGS, PHASH_KNOWN, Columns
 from core.data.index import Index
 from core.data.order import batches_in
 from core.data.picture_filter import CROP
+from core.data.tally import tally
 from core.settings import Settings
 
 Progress = Callable[[int, int], None]
@@ -51,8 +54,8 @@ class Report:
         upscaled: Pictures that are enlarged.
         caption_problems: {"path", "problem"}, at most a thousand; caption_problem_count counts all.
         without_caption: Usable pictures without any caption.
-        truncated: Captioned pictures whose longest caption has more tokens than token_limit, as far as they were
-            counted; uncounted is how many were not, and tokens says so in words.
+        truncated: Pictures whose longest caption has more tokens than token_limit with the words that are put around
+            it, as far as they were counted; uncounted is how many were not, and tokens says so in words.
         longest: {"path", "tokens"} of the longest captions that are cut.
         duplicates: Pictures too many, byte for byte; near_duplicates: those that only look alike, as far as pictures
             were looked at: unseen is how many were not.
@@ -101,24 +104,28 @@ class Report:
         return asdict(self)
 
 
-def make_report(index: Index, settings: Settings, progress: Progress | None = None) -> Report:
+def make_report(
+    index: Index, settings: Settings, progress: Progress | None = None, applied: Applied | None = None
+) -> Report:
     """Work out the report of a scanned index; reads no picture, and never holds all of them as objects.
 
     Args:
         progress: Called with (done, total) between the parts of the work; may raise to stop.
+        applied: Shares the work with who else applies the settings to these pictures.
 
     Raises:
-        UserError: the settings leave no bucket, or a rule or a signature is wrong.
+        UserError: the settings leave no bucket, a rule or a signature is wrong, or the tokenizer is damaged.
     """
+    applied = applied or Applied()
     columns = index.columns()
-    given = assign(columns, settings)
+    given = applied.assignment(columns, settings, "report")
     _tell(progress, 1)
     crops = _crops(columns, given)
     _tell(progress, 2)
     broken = index.broken()
     values = {
         **_bucket_values(given, settings),
-        **_caption_values(index, columns, settings),
+        **_caption_values(index, columns, applied.around(given, settings), settings),
         **_duplicate_values(index, columns, given),
     }
     _tell(progress, 3)
@@ -159,7 +166,7 @@ class _Crops:
 
 
 def _crops(columns: Columns, given: Assignment) -> _Crops:
-    """Look at the pictures a million at a time."""
+    """Look at the pictures a piece at a time."""
     found = _Crops()
     for rows, fits in given.fits.chunks():
         used = np.flatnonzero(given.roles[rows] != rules.LEFT_OUT)
@@ -191,7 +198,7 @@ def _highest(values: NDArray[Any]) -> NDArray[np.int64]:
 def _bucket_values(given: Assignment, settings: Settings) -> dict[str, Any]:
     """The buckets and what an epoch makes of them."""
     sizes = given.fits.buckets
-    counts = np.bincount(given.fits.bucket[given.roles != rules.LEFT_OUT], minlength=len(sizes))
+    counts = tally(given.fits.bucket[given.roles != rules.LEFT_OUT], len(sizes))
     uses = given.uses.of_buckets(len(sizes))
     batch = batch_of(settings)
     batches = batches_in(uses, batch)
@@ -209,15 +216,18 @@ def _bucket_values(given: Assignment, settings: Settings) -> dict[str, Any]:
     }
 
 
-def _caption_values(index: Index, columns: Columns, settings: Settings) -> dict[str, Any]:
-    """Captions: there or not, odd, too long."""
+def _caption_values(
+    index: Index, columns: Columns, around: NDArray[np.int32] | None, settings: Settings
+) -> dict[str, Any]:
+    """Captions: there or not, odd, too long with the tokens `around` them."""
     has = (columns.flags & (HAS_TAGS | HAS_NATURAL)) > 0
     captioned = int(has.sum())
     limit = int(settings.data.max_tokens)
-    long = columns.tokens > limit
-    uncounted = int((has & (columns.tokens < 0)).sum())
-    longest = np.flatnonzero(long)
-    longest = longest[np.argsort(-columns.tokens[longest], kind="stable")][:_WORST]
+    tokens = in_all(columns.tokens, around)
+    uncounted = int((has & (tokens < 0)).sum())
+    long = np.flatnonzero(tokens > limit)
+    longest = long[np.argsort(-tokens[long], kind="stable")][:_WORST]
+    counted = "counted" if around is None else "counted with the words around them"
     odd = np.flatnonzero(columns.flags & CAPTION_PROBLEM)
     named = sorted(index.by_ids(columns.ids[odd[:_MOST_PROBLEMS]]), key=lambda picture: picture.path)
     return {
@@ -226,10 +236,10 @@ def _caption_values(index: Index, columns: Columns, settings: Settings) -> dict[
         "caption_problems": [{"path": one.path, "problem": one.caption_problem} for one in named],
         "caption_problem_count": len(odd),
         "token_limit": limit,
-        "tokens": f"{NOT_COUNTED}: {uncounted:,} of {captioned:,}" if uncounted else "counted",
-        "truncated": int(long.sum()),
+        "tokens": f"{NOT_COUNTED}: {uncounted:,} of {captioned:,}" if uncounted else counted,
+        "truncated": len(long),
         "uncounted": uncounted,
-        "longest": _named(index, columns, longest, "tokens", columns.tokens[longest].tolist()),
+        "longest": _named(index, columns, longest, "tokens", tokens[longest].tolist()),
     }
 
 
@@ -262,7 +272,7 @@ def _folders(given: Assignment) -> list[dict[str, Any]]:
         return []
     count = len(given.rules)
     pictures, train, validation = (
-        np.bincount(rule, minlength=count).tolist()
+        tally(rule, count).tolist()
         for rule in (given.rule, given.rule[given.parts.train], given.rule[given.parts.validation])
     )
     uses = np.bincount(given.uses.rule, weights=given.uses.uses, minlength=count).astype(np.int64).tolist()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 from collections.abc import Sequence
@@ -22,7 +23,11 @@ BY_CHANCE, TRAIN, VALIDATION, REGULARISATION, LEFT_OUT, CHOSEN = range(6)
 _ROLES = {"by chance": BY_CHANCE, "train": TRAIN, "validation": VALIDATION, "regularisation": REGULARISATION}
 
 #: "10_words": sd-scripts' way to say that a folder's pictures are shown ten times an epoch.
-_KOHYA = re.compile(r"(\d+)_.+")
+_KOHYA = re.compile(r"(\d{1,5})_(.*)")
+
+#: So many things in a folder are looked at for such folders: they stand among few others, and a folder of millions of
+#: pictures is not to be walked through for them.
+_MOST_ENTRIES = 100_000
 
 _SIGNATURE = re.compile(r"[0-9a-f]{32}")
 
@@ -77,12 +82,26 @@ def propose(folders: Sequence[str]) -> list[FolderRules]:
     found = {}
     for folder in folders:
         root = paths.resolve(folder)
-        inner = sorted(path for path in root.iterdir() if path.is_dir()) if root.is_dir() else []
-        for path in (root, *inner):
-            match = _KOHYA.fullmatch(path.name)
-            if match and int(match[1]) != 1 and path.is_dir():
-                found[str(path)] = FolderRules(path=str(path), repeats=float(match[1]))
+        for path in (str(root), *_inner(str(root))) if root.is_dir() else ():
+            said = kohya_repeats(os.path.basename(path))  # noqa: PTH119
+            if said is not None and said[1] and said[0] != 1:
+                found[path] = FolderRules(path=path, repeats=float(said[0]))
     return list(found.values())
+
+
+def kohya_repeats(name: str) -> tuple[int, str] | None:
+    """(repeats, words) of a folder that sd-scripts would read so, as "10_sks dog"; None for any other name."""
+    match = _KOHYA.fullmatch(name)
+    return None if match is None else (int(match[1]), match[2])
+
+
+def _inner(root: str) -> list[str]:
+    """The folders right in a folder, by name; none where it cannot be read."""
+    try:
+        with os.scandir(root) as entries:
+            return sorted(one.path for one in itertools.islice(entries, _MOST_ENTRIES) if one.is_dir())
+    except OSError:
+        return []
 
 
 def roles(

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from core.data.rules import BY_CHANCE, CHOSEN, LEFT_OUT, REGULARISATION, TRAIN, VALIDATION
 from core.data.shuffle import key_of, mix
+from core.data.tally import tally
 from core.settings.validation import ValidationSettings
 
 Rows = NDArray[np.int64]
@@ -121,7 +122,7 @@ def _agreed(roles: NDArray[np.integer], groups: NDArray[np.integer]) -> NDArray[
 
 def _drawn(key: NDArray[np.uint64], groups: NDArray[np.integer], free: Rows, count: int, most: int) -> Rows:
     """Rows of whole groups among `free` with the lowest hashes, `count` rows in all where possible."""
-    sizes = np.bincount(groups[free])
+    sizes = tally(groups[free])
     chosen: list[int] = []
     seen: set[int] = set()
     left, waiting = count, free

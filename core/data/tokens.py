@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 #: Tokens between the beginning and the end that one pass of a text encoder reads.
 CHUNK = 75
 
+#: A limit that no caption reaches.
+NO_LIMIT = 1 << 30
+
 #: Words whose counts are remembered; some 100 bytes each.
 _MOST_WORDS = 400_000
 
@@ -32,6 +35,13 @@ _PIECES = r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[
 #: What CLIP's special tokens are where a folder does not say.
 _END = "<|endoftext|>"
 _DEFAULTS = {"bos_token": "<|startoftext|>", "eos_token": _END, "unk_token": _END, "pad_token": _END}
+
+
+class Measures(Protocol):
+    """Whoever counts tokens: a CaptionTokenizer, or one in another process (core/data/token_jobs.py)."""
+
+    def measure(self, texts: Sequence[str], limit: int) -> list[tuple[int, int]]:
+        """(tokens, letters that are read where the model reads `limit` tokens) of each text."""
 
 
 def tokenizer_folder(model: str | Path = "") -> Path:
@@ -75,6 +85,14 @@ class CaptionTokenizer:
             part = texts[start : start + _TEXTS]
             found[start : start + len(part)] = self._by_word(part) if self._by_words else self._encoded(part)
         return found
+
+    def measure(self, texts: Sequence[str], limit: int) -> list[tuple[int, int]]:
+        """(tokens, letters that are read where the model reads `limit` tokens) of each text."""
+        counts = self.count(texts).tolist()
+        return [
+            (tokens, len(text) if tokens <= limit else len(self.cut(text, limit)[0]))
+            for text, tokens in zip(texts, counts, strict=True)
+        ]
 
     def _by_word(self, texts: Iterable[str]) -> list[int]:
         split = [text.split(" ") for text in texts]

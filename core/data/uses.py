@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from core.data.tally import tally
 from core.settings.folder_rules import FolderRules
 
 
@@ -51,7 +52,7 @@ def rates_of(
         trained: Rows that are trained on.
     """
     mine = rule[trained]
-    pictures = np.bincount(mine, minlength=len(rules))
+    pictures = tally(mine, len(rules))
     of_rule = promised(rules, pictures) / np.maximum(1, pictures)
     if len(trained) == len(rule) and bool((of_rule[np.unique(mine)] == 1).all()):
         return None
@@ -93,7 +94,7 @@ def _counted(
     """(bucket x rules + rule, number of pictures) of the groups that are not empty."""
     code = bucket.astype(np.int64) * max(1, rules) + rule
     if len(code) and int(code.max()) < 1 << 24:
-        counts = np.bincount(code)
+        counts = tally(code)
         found = np.flatnonzero(counts)
         return found, counts[found]
     return np.unique(code, return_counts=True)

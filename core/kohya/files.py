@@ -162,10 +162,11 @@ def _from_dataset(found: Mapping[str, Any], source: Source) -> Iterator[Given]:
                     yield Given(given.flag, "reg_data_dir", given.value, "dataset")
                 else:
                     yield given
-            if "image_dir" in subset and not regular:
+            if "image_dir" in subset:
                 repeats = values.get("num_repeats", 1)
                 whole = repeats if isinstance(repeats, int) and not isinstance(repeats, bool) else 1
-                source.folders.append(Folder(str(subset["image_dir"]), whole, str(values.get("class_tokens", ""))))
+                of_kind = source.regular if regular else source.folders
+                of_kind.append(Folder(str(subset["image_dir"]), whole, str(values.get("class_tokens", ""))))
 
 
 def _level(table: Any, place: str, others: Sequence[Mapping[str, Any]] = ()) -> Iterator[Given]:

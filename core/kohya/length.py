@@ -7,8 +7,8 @@ import re
 
 from core.kohya import draft as drafts
 from core.kohya.files import read_text
+from core.kohya.folders import repeats
 from core.kohya.job import Job
-from core.kohya.pictures import repeats
 
 #: sd-scripts' names of samplers.
 _SAMPLERS = {
@@ -55,12 +55,16 @@ def _limits(job: Job, times: int) -> None:
         job.answer("max_train_steps", "unneeded", note="the number of epochs decides")
         if times > 1:
             job.answer("dataset_repeats", "equivalent", "training.max_epochs", f"{times} are in the number of epochs")
+        if "data.folder_rules" in job.draft.values:
+            job.answer("dataset_repeats", "equivalent", "data.folder_rules", "each folder has its own")
         job.answer("dataset_repeats", "unneeded", note="1 is what Burnish does")
     else:
         if steps and job.take("max_train_steps", "training.max_steps"):
             job.draft.put("training.max_epochs", 0)
         job.default("training.max_steps", 1600, "sd-scripts' default of --max_train_steps")
         job.answer("epoch", "unneeded", note="the number of steps decides")
+        if "data.folder_rules" in job.draft.values:
+            job.answer("dataset_repeats", "equivalent", "data.folder_rules", "each folder has its own")
         job.answer("dataset_repeats", "unneeded", note="the number of steps decides")
     if job.has("max_train_steps") and not steps:
         job.answer("max_train_steps", "unneeded", note="off")

@@ -7,8 +7,8 @@ import re
 from typing import Any
 
 from core.kohya import draft as drafts
+from core.kohya.folders import uses
 from core.kohya.job import Job, Verdict
-from core.kohya.pictures import uses
 
 #: sd-scripts' names in small letters, without the module: Burnish's optimizer, and what differs ("" for nothing).
 _OPTIMIZERS = {

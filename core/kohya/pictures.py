@@ -1,19 +1,14 @@
-"""Pictures, captions, sizes and buckets; repeats of pictures, which sd-scripts takes from the names of folders."""
+"""Pictures, captions, sizes and buckets."""
 
 from __future__ import annotations
 
-import contextlib
 import math
 import re
 from collections.abc import Sequence
-from pathlib import Path
 
 from core.kohya import draft as drafts
+from core.kohya.folders import captionless, folders, settle_rules
 from core.kohya.job import Job
-from core.kohya.source import Folder
-
-_SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".jxl", ".avif"}
-_REPEATS = re.compile(r"^(\d+)_(.*)$")
 
 #: Options of captions that mean the same here.
 _CAPTIONS = (
@@ -36,6 +31,7 @@ _BUCKET_NAMES = (*(name for name, _, _ in _BUCKETS), "bucket_no_upscale")
 def settle(job: Job) -> None:
     """Answer them."""
     _folders(job)
+    settle_rules(job)
     _resolution(job)
     _buckets(job)
     _captions(job)
@@ -57,63 +53,6 @@ def _folders(job: Job) -> None:
     if job.source.folders:
         job.answer("dataset_config", "equivalent", "data.folders", "its values are listed by themselves")
     job.answer("dataset_config", "unknown", note="the file was not found")
-
-
-def folders(job: Job) -> list[Folder]:
-    """The folders of pictures with their repeats: of the dataset's configuration, or "N_words" below train_data_dir.
-
-    Empty where sd-scripts would not look at names (a metadata file is given) or the folder is not on this machine.
-    """
-    if job.source.folders:
-        return job.source.folders
-    root = job.text("train_data_dir")
-    if not root or job.has("in_json"):
-        return []
-    found = []
-    with contextlib.suppress(OSError):
-        for path in sorted(job.source.near(root).iterdir()):
-            match = _REPEATS.match(path.name)
-            if match and path.is_dir():
-                found.append(Folder(str(path), int(match[1]), match[2]))
-    return found
-
-
-def repeats(job: Job) -> int:
-    """How often every picture is seen in one of sd-scripts' epochs, at least 1.
-
-    Burnish's epoch sees each picture once, so its count of epochs is multiplied by this. Where folders have different
-    repeats they become rules of folders instead, and the epochs are the same.
-    """
-    if job.has("in_json"):
-        given = job.number("dataset_repeats")
-        return max(1, round(given)) if given else 1
-    found = folders(job)
-    if not found:
-        if job.has("train_data_dir") and job.has("max_train_epochs"):
-            job.notes.append(
-                "sd-scripts reads repeats from the names of folders (10_words: each picture ten times an epoch). "
-                "The folder is not here or has none; if yours has them, multiply training.max_epochs."
-            )
-        return 1
-    if len({folder.repeats for folder in found}) > 1:
-        listed = ", ".join(f"{Path(folder.path).name}: {folder.repeats}" for folder in found)
-        rules = [{"path": job.path(folder.path), "repeats": folder.repeats} for folder in found if folder.repeats != 1]
-        job.default("data.folder_rules", rules, f"the folders have different repeats ({listed})")
-        return 1
-    return max(1, found[0].repeats)
-
-
-def uses(job: Job) -> int:
-    """How many pictures one of sd-scripts' epochs shows, repeats counted; 0 where the folders are not here."""
-    counted = [(folder.repeats, _pictures(job.source.near(folder.path))) for folder in folders(job)]
-    return sum(repeat * count for repeat, count in counted) if all(count for _, count in counted) else 0
-
-
-def _pictures(folder: Path) -> int:
-    """How many pictures lie in a folder."""
-    with contextlib.suppress(OSError):
-        return sum(path.suffix.lower() in _SUFFIXES for path in folder.iterdir())
-    return 0
 
 
 def _resolution(job: Job) -> None:
@@ -195,7 +134,7 @@ def _class_words(job: Job) -> None:
     """The words of a folder are the caption of pictures that have none, and of no others."""
     found = folders(job)
     words = {folder.words.replace("_", " ") if not job.source.folders else folder.words for folder in found}
-    bare = bool(found) and all(_captionless(job.source.near(folder.path)) for folder in found)
+    bare = bool(found) and all(captionless(job.source.near(folder.path)) for folder in found)
     if bare and len(words) == 1 and "" not in words and "data.trigger" not in job.draft.values:
         text = words.pop()
         note = "the words of the folder, as its pictures have no captions"
@@ -210,23 +149,11 @@ def _class_words(job: Job) -> None:
     )
 
 
-def _captionless(folder: Path) -> bool:
-    """Whether a folder has pictures and not a single caption."""
-    with contextlib.suppress(OSError):
-        suffixes = {path.suffix.lower() for path in folder.iterdir()}
-        return bool(suffixes & _SUFFIXES) and not suffixes & {".txt", ".caption"}
-    return False
-
-
 def _changes(job: Job) -> None:
     job.take("flip_aug", "data.flip", job.on("flip_aug"))
     if job.on("random_crop"):
         job.take("random_crop", "data.crop_focus", "random")
-    for name, note in (
-        ("color_aug", "colours are not changed in this version"),
-        ("alpha_mask", "masks are not in this version"),
-        ("masked_loss", "masks are not in this version"),
-    ):
+    for name, note in (("color_aug", "colours are not changed in this version"),):
         if job.on(name):
             job.lacking(name, note)
 
@@ -236,8 +163,11 @@ _MISSING: Sequence[tuple[str, tuple[str, ...], str]] = (
     ("token_warmup_min", ("1",), "the number of tags does not grow in Burnish"),
     ("token_warmup_step", ("0",), "the number of tags does not grow in Burnish"),
     ("face_crop_aug_range", ("",), "pictures are cropped at their middle"),
-    ("conditioning_data_dir", ("",), "masks are not in this version"),
-    ("reg_data_dir", ("",), "pictures for regularisation are not in this version"),
+    (
+        "conditioning_data_dir",
+        ("",),
+        "put masks into a folder 'masks' beside the pictures and set the folder's mask",
+    ),
     ("dataset_class", ("",), "code of one's own for the data is not loaded"),
     ("resize_interpolation", ("area", "lanczos"), "the filter for resizing cannot be chosen"),
     ("network_multiplier", ("1",), "a strength for each dataset is not in Burnish"),
@@ -252,7 +182,3 @@ def _lacking(job: Job) -> None:
         if plain in off:
             job.answer(name, "unneeded", note="off" if plain in ("", "0") else "what Burnish does")
         job.lacking(name, note)
-    if not job.text("reg_data_dir"):
-        job.answer("prior_loss_weight", "unneeded", note="for pictures of regularisation only")
-    job.lacking("prior_loss_weight", "pictures for regularisation are not in this version")
-    job.answer("is_reg", "unknown" if job.on("is_reg") else "unneeded", note="see reg_data_dir")

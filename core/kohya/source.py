@@ -54,6 +54,7 @@ class Source:
         given: Every flag in its order; the last of a name counts.
         implied: Values that follow from others and stand nowhere, by name.
         folders: Of a dataset's configuration; empty where none was read.
+        regular: Those of it that are for regularisation.
         notes: Sentences about the file as a whole.
         gui: Whether it comes from kohya_ss' window, where 0 and "" stand for "not set".
     """
@@ -63,6 +64,7 @@ class Source:
     given: list[Given] = field(default_factory=list)
     implied: dict[str, Any] = field(default_factory=dict)
     folders: list[Folder] = field(default_factory=list)
+    regular: list[Folder] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     gui: bool = False
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import threading
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from PySide6.QtCore import Qt, QTimer
 from PySide6.QtGui import QDragEnterEvent, QDropEvent
 from PySide6.QtWidgets import QPushButton, QSplitter, QStackedWidget, QTabWidget, QVBoxLayout, QWidget
 
+from core.data.applied import Applied
+from core.data.token_jobs import TokenCounter
 from gui.context import Context
 from gui.pages.base import Page
 from gui.widgets import index_questions
@@ -50,11 +51,12 @@ class DatasetPage(Page):
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
-        busy = threading.Lock()
-        self.scan = DatasetScan(busy, self)
+        self._counter = TokenCounter()
+        applied = Applied(self._counter.open)
+        self.scan = DatasetScan(applied, self)
         self.look = button("Look at the pictures", "search", "primary")
-        self.pane = PicturesPane(busy)
-        self.captions = CaptionPanel(self.pane.write)
+        self.pane = PicturesPane(applied)
+        self.captions = CaptionPanel(self.pane.write, self._counter)
         self.tags = TagPanel()
         self.problems = ProblemsView()
         self.stack, self.tabs = QStackedWidget(), QTabWidget()
@@ -106,8 +108,7 @@ class DatasetPage(Page):
         self.splitter.setHandleWidth(16)
         self.splitter.setStretchFactor(0, 1)
         self.splitter.setSizes([800, 344])
-        for number in range(2):
-            self.splitter.setCollapsible(number, False)
+        self.splitter.setChildrenCollapsible(False)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(24, 8, 16, 16)
         layout.addWidget(self.splitter)
@@ -393,5 +394,6 @@ class DatasetPage(Page):
         self._later.stop()
         self._resting.stop()
         self.captions.save()
+        self._counter.close()
         self.scan.close()
         self.pane.close_all()

@@ -12,6 +12,7 @@ from PySide6.QtGui import QMouseEvent
 from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
 from core.data.caption_edit import Part
+from core.errors import Stopped
 from gui.widgets.background import Background
 from gui.widgets.basics import Empty, IconLabel, Scroller, button, label, row, set_icon
 from gui.widgets.caption_draws import CaptionDraws
@@ -22,6 +23,7 @@ from gui.widgets.picture_views import NO_CAPTION, Mark, Tile
 if TYPE_CHECKING:
     from core.data.captions import Captions
     from core.data.index import Picture
+    from core.data.token_jobs import TokenCounter
 
 #: Writes a caption file: (picture, which file, text); raises UserError.
 Write = Callable[["Picture", Part, str], None]
@@ -42,9 +44,10 @@ class CaptionPanel(QWidget):
     hold_wanted = Signal(object)
     tile_wanted = Signal(object)
 
-    def __init__(self, write: Write) -> None:
+    def __init__(self, write: Write, tokens: TokenCounter) -> None:
         super().__init__()
         self.tile: Tile | None = None
+        self._tokens = tokens
         self._write = write
         self._settings: Any = None
         self._counter = Background(self)
@@ -91,7 +94,7 @@ class CaptionPanel(QWidget):
             field.failed.connect(self.failed)
             field.uncounted.connect(self._count)
         self._counter.done.connect(self._counted)
-        self._counter.failed.connect(lambda error: self.failed.emit(str(error)))
+        self._counter.failed.connect(self._not_counted)
         self.hold.clicked.connect(lambda: self.hold_wanted.emit(not self._held))
         self.put_back.clicked.connect(lambda: self.hold_wanted.emit(None))
         self.twins.clicked.connect(self.tile_wanted)
@@ -188,11 +191,17 @@ class CaptionPanel(QWidget):
 
         def work() -> Any:
             from core.data.caption_view import count, draws
+            from core.data.tokens import tokenizer_folder
 
-            counts = [count(text, settings) for text in texts]
-            return counts, int(settings.data.max_tokens), draws(tile.picture, captions, settings)
+            tokenizer, limit = self._tokens.open(tokenizer_folder(settings.model.base)), int(settings.data.max_tokens)
+            counts = [count(text, limit, tokenizer) for text in texts]
+            return counts, limit, draws(tile.picture, captions, settings, tokenizer)
 
         self._counter.start(work)
+
+    def _not_counted(self, error: Exception) -> None:
+        if not isinstance(error, Stopped):
+            self.failed.emit(str(error))
 
     def _counted(self, result: Any) -> None:
         counts, limit, drawn = result

@@ -8,11 +8,14 @@ import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import QObject, Signal
 
 from core.errors import Stopped, UserError
+
+if TYPE_CHECKING:
+    from core.data.applied import Applied
 
 log = logging.getLogger(__name__)
 
@@ -58,10 +61,10 @@ class _Look(QObject):
     told = Signal(int, int)
     finished = Signal()
 
-    def __init__(self, order: _Order, one_at_a_time: threading.Lock, parent: QObject) -> None:
+    def __init__(self, order: _Order, applied: Applied, parent: QObject) -> None:
         super().__init__(parent)
         self.order = order
-        self._one_at_a_time = one_at_a_time
+        self._applied = applied
         self.report: Any = None
         self.failure: Exception | None = None
         self._stop = threading.Event()
@@ -100,9 +103,9 @@ class _Look(QObject):
                 scan(order.settings, index, self._progress)
             if order.learn:
                 getattr(learning, JOBS[order.learn][1])(index, order.settings, self._progress)
-            with self._one_at_a_time:
+            with self._applied.turn:
                 self._quietly()
-                self.report = make_report(index, order.settings, self._quietly)
+                self.report = make_report(index, order.settings, self._quietly, self._applied)
 
     def _progress(self, done: int, total: int) -> None:
         self._quietly(done, total)
@@ -131,11 +134,10 @@ class DatasetScan(QObject):
     done = Signal(object, bool)
     failed = Signal(str)
 
-    def __init__(self, one_at_a_time: threading.Lock, parent: QObject) -> None:
-        """`one_at_a_time` is held while the settings are applied to all pictures: of millions that takes seconds,
-        and two threads that do it would leave the window none of Python's turns."""
+    def __init__(self, applied: Applied, parent: QObject) -> None:
+        """`applied` shares the work on all pictures with whoever else on the page does it."""
         super().__init__(parent)
-        self._one_at_a_time = one_at_a_time
+        self._applied = applied
         self._look: _Look | None = None
         self._next: _Order | None = None
         self._closed = False
@@ -157,7 +159,7 @@ class DatasetScan(QObject):
             if rescan or not self._look.order.title:
                 self._look.cancel()
             return
-        self._look = _Look(order, self._one_at_a_time, self)
+        self._look = _Look(order, self._applied, self)
         self._look.told.connect(self.progress)
         self._look.finished.connect(self._finished)
         if order.title:

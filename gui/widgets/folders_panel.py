@@ -14,6 +14,7 @@ from gui.forms.row import FieldRow, spoken
 from gui.settings_model import SettingsModel
 from gui.widgets.basics import Scroller, button, column, label, row, set_icon, tool
 from gui.widgets.elided import Elided
+from gui.widgets.repeats_offer import RepeatsOffer
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -48,7 +49,10 @@ class FoldersPanel(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(8)
+        self.offer = RepeatsOffer()
+        self.offer.taken.connect(lambda rules: self.rules_edited.emit([*self._rules, *rules]))
         layout.addLayout(self._list)
+        layout.addWidget(self.offer)
         layout.addLayout(row(self.add_folder, self.add_archive, None))
 
     @property
@@ -69,6 +73,7 @@ class FoldersPanel(QWidget):
             old.deleteLater()
         self.lines = []
         inner = [rule[self.path_field] for rule in self._rules if rule.get(self.path_field)]
+        self.offer.follow(self._folders, inner)
         for folder in [*self._folders, *(path for path in inner if path not in self._folders)]:
             line = FolderLine(folder, self._words(folder), folder in self._folders, self._table is not None)
             line.rules_wanted.connect(self.edit_rules)
@@ -102,6 +107,8 @@ class FoldersPanel(QWidget):
         new = [path for path in paths if path and path not in self._folders]
         if new:
             self.folders_edited.emit([*self._folders, *new])
+            if self._table is not None:
+                self.offer.look_at(new)
 
     def browse(self) -> None:
         """Ask for a folder."""

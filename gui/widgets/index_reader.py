@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from core.data.applied import Applied
     from core.data.columns import Columns
     from core.data.index import Index
     from core.data.picture_filter import Facts, PictureFilter
@@ -115,13 +116,11 @@ class IndexReader(QObject):
     answered = Signal(str, object)
     failed = Signal(str)
 
-    def __init__(
-        self, path: Path, settings: Any, one_at_a_time: threading.Lock | None = None, parent: QObject | None = None
-    ) -> None:
-        """`one_at_a_time` is held while the settings are applied to all pictures (see DatasetScan)."""
+    def __init__(self, path: Path, settings: Any, applied: Applied, parent: QObject | None = None) -> None:
+        """`applied` shares the work on all pictures (see DatasetScan)."""
         super().__init__(parent)
         self.path = path
-        self._one_at_a_time = one_at_a_time or threading.Lock()
+        self._applied = applied
         self._settings = settings
         self._columns: Columns | None = None
         self._scans, self._held = 0, -1
@@ -257,9 +256,9 @@ class IndexReader(QObject):
         """Work out what the settings make of the pictures."""
         from core.data.picture_facts import learn
 
-        with self._one_at_a_time:
+        with self._applied.turn:
             if settings is self._settings and not self._closing:
-                self._keep_facts(learn(columns, settings), columns, settings)
+                self._keep_facts(learn(columns, settings, self._applied), columns, settings)
 
     def _keep_facts(self, facts: Facts, columns: Columns, settings: Any) -> None:
         from gui.widgets.picture_views import Marker

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +23,7 @@ from gui.widgets.index_reader import IndexReader
 from gui.widgets.thumbnail_grid import ThumbnailGrid
 
 if TYPE_CHECKING:
+    from core.data.applied import Applied
     from core.data.index import Picture
     from core.data.picture_filter import Facts
 
@@ -53,10 +53,10 @@ class PicturesPane(QWidget):
     facts_changed = Signal(object)
     note = Signal(str, str)
 
-    def __init__(self, one_at_a_time: threading.Lock) -> None:
-        """`one_at_a_time`: see DatasetScan."""
+    def __init__(self, applied: Applied) -> None:
+        """`applied`: see DatasetScan."""
         super().__init__()
-        self._one_at_a_time = one_at_a_time
+        self._applied = applied
         self.filter = FilterBar()
         self.grid = ThumbnailGrid()
         self.bulk: BulkCaptions | None = None
@@ -112,7 +112,7 @@ class PicturesPane(QWidget):
         self._settings, self._roots, self._whole = settings, list(roots), 0
         if self.bulk is not None:
             self.bulk.close()
-        reader = None if path is None else IndexReader(path, settings, self._one_at_a_time)
+        reader = None if path is None else IndexReader(path, settings, self._applied)
         self._reader = reader
         self.grid.show_index(reader)
         if reader is None:
@@ -152,11 +152,8 @@ class PicturesPane(QWidget):
 
     def _facts(self, facts: Facts) -> None:
         """The menu of buckets follows the plan."""
-        import numpy as np
-
         if facts.fits is not None:
-            counts = np.bincount(facts.fits.bucket, minlength=len(facts.fits.buckets)).tolist()
-            pairs = [pair for pair in zip(facts.fits.buckets, counts, strict=True) if pair[1]]
+            pairs = [pair for pair in zip(facts.fits.buckets, facts.counts, strict=True) if pair[1]]
             self.filter.buckets = sorted(pairs, key=lambda pair: -pair[1])
         view = self.grid.view
         if view is not None:

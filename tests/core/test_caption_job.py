@@ -15,12 +15,8 @@ from core.caption_job import Chosen
 from core.errors import UserError
 from core.runs import open_run
 from tests.fixtures import tiny_captioners as tiny
+from tests.fixtures.caption_jobs import caption_settings
 from tests.fixtures.processes import environment
-
-
-def settings(**values: object) -> caption_job.CaptionSettings:
-    flat = {key.replace("__", "."): value for key, value in values.items()}
-    return presets.build(flat, "test", caption_job.caption_model())
 
 
 def test_every_captioner_says_what_it_is() -> None:
@@ -33,7 +29,7 @@ def test_every_captioner_says_what_it_is() -> None:
 
 def test_a_job_is_made_and_read_again(tmp_path: Path) -> None:
     model = tiny.tagger(tmp_path / "tagger")
-    wanted = settings(caption__model=str(model), wd14__threshold=0.5, caption__leave_out=["a", "b*"])
+    wanted = caption_settings(caption__model=str(model), wd14__threshold=0.5, caption__leave_out=["a", "b*"])
     job = caption_job.create(wanted, Chosen([str(tmp_path)]), tmp_path / "job")
     read = caption_job.load(job.path / caption_job.SETTINGS_FILE)
     assert read.pictures.folders == [str(tmp_path)] and read.caption.leave_out == ["a", "b*"]
@@ -45,15 +41,15 @@ def test_a_job_is_made_and_read_again(tmp_path: Path) -> None:
 
 def test_jobs_of_the_users_folder_are_found_without_previews(tmp_path: Path) -> None:
     model = str(tiny.tagger(tmp_path / "tagger"))
-    first = caption_job.create(settings(caption__model=model), Chosen([str(tmp_path)]))
-    caption_job.create(settings(caption__model=model, pictures__preview=3), Chosen([str(tmp_path)]))
-    third = caption_job.create(settings(caption__model=model), Chosen([str(tmp_path)]))
+    first = caption_job.create(caption_settings(caption__model=model), Chosen([str(tmp_path)]))
+    caption_job.create(caption_settings(caption__model=model, pictures__preview=3), Chosen([str(tmp_path)]))
+    third = caption_job.create(caption_settings(caption__model=model), Chosen([str(tmp_path)]))
     assert [job.path.name for job in caption_job.last_jobs()] == ["0003", "0001"]
     assert [third.path, first.path] == [job.path for job in caption_job.last_jobs()]
 
 
 def test_chosen_pictures_are_kept_beside_the_settings(tmp_path: Path) -> None:
-    wanted = settings(caption__model=str(tiny.tagger(tmp_path / "tagger")))
+    wanted = caption_settings(caption__model=str(tiny.tagger(tmp_path / "tagger")))
     by_id = Chosen(index=str(tmp_path / "i.sqlite"), ids=np.arange(5_000_000, dtype=np.int64))
     job = caption_job.create(wanted, by_id, tmp_path / "a")
     found = caption_job.chosen_of(job, caption_job.load(job.path / caption_job.SETTINGS_FILE))
@@ -86,7 +82,7 @@ def test_what_is_chosen_in_words(chosen: Chosen, words: str) -> None:
 def test_models_that_cannot_be(tmp_path: Path) -> None:
     def why(path: str, kind: str = "wd14") -> str:
         with pytest.raises(UserError) as caught:
-            caption_job.require_model(settings(caption__model=path, caption__captioner=kind))
+            caption_job.require_model(caption_settings(caption__model=path, caption__captioner=kind))
         return str(caught.value)
 
     folder = tiny.tagger(tmp_path / "tagger")
@@ -96,13 +92,13 @@ def test_models_that_cannot_be(tmp_path: Path) -> None:
     assert "is no captioning model" in why(str(tmp_path))
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "blip"}))
     assert "set caption.captioner to 'image_to_text'" in why(str(tmp_path))
-    assert caption_job.require_model(settings(caption__model=str(folder / "model.onnx"))) == folder
+    assert caption_job.require_model(caption_settings(caption__model=str(folder / "model.onnx"))) == folder
 
 
 def test_where_the_words_go() -> None:
-    assert caption_job.target(settings()) == "tags"
-    assert caption_job.target(settings(caption__captioner="florence2")) == "natural"
-    assert caption_job.target(settings(caption__captioner="florence2", caption__write="tags")) == "tags"
+    assert caption_job.target(caption_settings()) == "tags"
+    assert caption_job.target(caption_settings(caption__captioner="florence2")) == "natural"
+    assert caption_job.target(caption_settings(caption__captioner="florence2", caption__write="tags")) == "tags"
 
 
 def test_no_torch_is_needed_to_make_a_job(tmp_path: Path) -> None:

@@ -13,15 +13,13 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from core import caption_job, presets
 from core.caption_job import Chosen
 from core.launch import worker_command, worker_environment
 from core.run_data import read_run
 from core.runs import Run
 from tests.fixtures import tiny_captioners as tiny
+from tests.fixtures.caption_jobs import SAID, new_job
 from tests.fixtures.processes import program, wait_until
-
-COLOURS = {(255, 0, 0): "some hero (game), red theme, ^_^", (0, 255, 0): "green theme", (0, 0, 255): "blue theme"}
 
 
 def many(folder: Path, count: int) -> dict[str, str]:
@@ -29,11 +27,11 @@ def many(folder: Path, count: int) -> dict[str, str]:
     folder.mkdir()
     words = {}
     for number in range(count):
-        colour = list(COLOURS)[number % 3]
+        colour = list(SAID)[number % 3]
         path = folder / f"{number:04d}.png"
         Image.new("RGB", (16, 16), colour).save(path)
         path.with_suffix(".txt").write_text(f"my words {number}")
-        words[path.stem] = COLOURS[colour]
+        words[path.stem] = SAID[colour]
     return words
 
 
@@ -43,18 +41,14 @@ def start(job: Run) -> subprocess.Popen[bytes]:
         return subprocess.Popen(command, env=worker_environment(), stdout=console, stderr=console)
 
 
-def new_job(model: Path, folder: Path, **values: object) -> Run:
-    flat = {key.replace("__", "."): value for key, value in values.items()}
-    settings = presets.build({"caption.model": str(model), **flat}, "test", caption_job.caption_model())
-    return caption_job.create(settings, Chosen([str(folder)]))
-
-
 def test_a_job_killed_again_and_again_captions_every_picture_once(tmp_path: Path) -> None:
     """Words are replaced, so that doing a picture twice would show in its file's time, and in its own words."""
     count, batch, kills = 400, 4, 3
     folder = tmp_path / "pictures"
     words = many(folder, count)
-    job = new_job(tiny.tagger(tmp_path / "tagger"), folder, caption__existing="replace", caption__batch=batch)
+    job = new_job(
+        tiny.tagger(tmp_path / "tagger"), Chosen([str(folder)]), caption__existing="replace", caption__batch=batch
+    )
     chance = random.Random(7)
     times: dict[str, int] = {}
     again: Counter[str] = Counter()
@@ -90,7 +84,9 @@ def test_a_job_killed_again_and_again_captions_every_picture_once(tmp_path: Path
 def test_a_stop_from_outside_keeps_what_is_done(tmp_path: Path) -> None:
     folder = tmp_path / "pictures"
     many(folder, 400)
-    job = new_job(tiny.tagger(tmp_path / "tagger"), folder, caption__existing="replace", caption__batch=1)
+    job = new_job(
+        tiny.tagger(tmp_path / "tagger"), Chosen([str(folder)]), caption__existing="replace", caption__batch=1
+    )
     worker = start(job)
     wait_until(lambda: not (folder / "0003.txt").read_text().startswith("my words"), 60, "the first captions")
     job.send("stop")

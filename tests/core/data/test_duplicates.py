@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from core.data import duplicates
 from core.data.columns import PHASH_KNOWN
-from core.data.duplicates import exact_groups, extra, groups, listed, near_pairs
+from core.data.duplicates import exact_groups, extra, groups, listed, near_pairs, several
 
 
 def columns(phash: object, signature: object = None, known: object = True) -> Any:
@@ -123,6 +123,6 @@ def test_listed_largest_first() -> None:
     found = np.array([0, 1, 0, 3, 1, 0, 6])
     assert [rows.tolist() for rows in listed(found)] == [[0, 2, 5], [1, 4]]
     assert [rows.tolist() for rows in listed(found, 1)] == [[0, 2, 5]]
-    assert extra(found) == 3
+    assert extra(found) == 3 and several(found).tolist() == [True, True, True, False, True, True, False]
     assert listed(np.arange(4)) == [] and extra(np.arange(4)) == 0
     assert groups(columns([])).tolist() == [] and listed(groups(columns([]))) == []

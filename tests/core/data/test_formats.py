@@ -19,7 +19,7 @@ from tests.core.data.samples import TURNED, close, corners, save, seen
 pylibjxl = pytest.importorskip("pylibjxl", reason="no wheel for this machine")
 
 #: corners(64, 32) as pillow-heif writes it with quality 40; pi-heif cannot write.
-_HEIC = """
+HEIC = """
 AAAAHGZ0eXBoZWljAAAAAG1pZjFoZWljbWlhZgAAAX1tZXRhAAAAAAAAACFoZGxyAAAAAAAAAABwaWN0AAAAAAAAAAAAAAAAAAAAACJpbG9jAAAAAERA
 AAEAAQAAAAABoQABAAAAAAAAAFgAAAAjaWluZgAAAAAAAQAAABVpbmZlAgAAAAABAABodmMxAAAAAA5waXRtAAAAAAABAAAA/WlwcnAAAADdaXBjbwAA
 AHZodmNDAQNwAAAAkAAAAAAAHvAA/P34+AAADwNgAAEAGEABDAH//wNwAAADAJAAAAMAAAMAHroCQGEAAQAqQgEBA3AAAAMAkAAAAwAAAwAeoCCBBZbq
@@ -71,7 +71,7 @@ def test_a_jpeg_xl_cut_short_has_a_reason(tmp_path: Path, share: float) -> None:
 def test_heic(tmp_path: Path) -> None:
     pytest.importorskip("pi_heif", reason="no wheel for this machine")
     path = tmp_path / "a.heic"
-    path.write_bytes(base64.b64decode(_HEIC))
+    path.write_bytes(base64.b64decode(HEIC))
     header = examine(str(path))
     assert (header.width, header.height) == load(path).size == (64, 32)
     assert close(seen(load(path)), TURNED[1])
@@ -82,7 +82,7 @@ def test_heic(tmp_path: Path) -> None:
 
 def test_an_index_holds_them(tmp_path: Path) -> None:
     jxl(tmp_path / "a.jxl", np.asarray(corners()))
-    (tmp_path / "b.HEIC").write_bytes(base64.b64decode(_HEIC))
+    (tmp_path / "b.HEIC").write_bytes(base64.b64decode(HEIC))
     (tmp_path / "c.heif").write_bytes(b"\0\0\0\x18ftypheic" + bytes(50))
     (tmp_path / "d.jxl").write_bytes(b"\xff\x0a" + bytes(20))
     with Index(Path(":memory:")) as index:

@@ -7,7 +7,6 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,12 +18,6 @@ from core.errors import Stopped, UserError
 from tests.core.data.samples import corners, save
 
 ROOT = Path(__file__).resolve().parents[3]
-
-
-@pytest.fixture
-def index() -> Iterator[Index]:
-    with Index(Path(":memory:")) as opened:
-        yield opened
 
 
 @pytest.fixture

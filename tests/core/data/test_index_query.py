@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -16,12 +15,6 @@ from core.data.index import Index, ScanResult
 from core.data.phash import distance, phash64
 from core.data.pictures import load
 from tests.core.data.samples import corners, save
-
-
-@pytest.fixture
-def index() -> Iterator[Index]:
-    with Index(Path(":memory:")) as opened:
-        yield opened
 
 
 @pytest.fixture

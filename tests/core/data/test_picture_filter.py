@@ -11,9 +11,10 @@ from PIL import Image
 
 from core.data import learning
 from core.data.columns import CAPTION_PROBLEM, HAS_ALPHA, HAS_NATURAL, HAS_TAGS, Columns
+from core.data.duplicates import several
 from core.data.index import Index
 from core.data.picture_facts import by_hand, learn
-from core.data.picture_filter import PARTS, Facts, PictureFilter, duplicates, in_order, matching
+from core.data.picture_filter import PARTS, Facts, PictureFilter, in_order, matching
 from core.data.tag_table import together
 from core.errors import Stopped
 from core.settings import default_settings
@@ -119,7 +120,7 @@ def test_a_filter_can_be_stopped(columns: Columns) -> None:
 
 
 def test_duplicates_are_those_that_share_a_group() -> None:
-    assert duplicates(np.array([0, 1, 1, 3, 0, 5], dtype=np.int32)).tolist() == [True, True, True, False, True, False]
+    assert several(np.array([0, 1, 1, 3, 0, 5], dtype=np.int32)).tolist() == [True, True, True, False, True, False]
 
 
 def test_what_must_be_worked_out_first() -> None:

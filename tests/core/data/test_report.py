@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -27,12 +26,6 @@ def settings() -> Settings:
     made.training.accumulation = 2
     made.hardware.processes = 2
     return made
-
-
-@pytest.fixture
-def index() -> Iterator[Index]:
-    with Index(Path(":memory:")) as opened:
-        yield opened
 
 
 def picture(folder: Path, number: int, width: int, height: int, tags: str = "a") -> Path:

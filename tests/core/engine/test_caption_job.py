@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from core import caption_job, presets, registry
+from core import caption_job, registry
 from core import events as ev
 from core.caption_job import Chosen
 from core.captioners._words import Shot, Words
@@ -26,9 +26,7 @@ from core.engine.control import Control
 from core.errors import UserError
 from core.runs import Run
 from tests.fixtures import tiny_captioners as tiny
-
-RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
-SAID = {RED: "some hero (game), red theme, ^_^", GREEN: "green theme", BLUE: "blue theme"}
+from tests.fixtures.caption_jobs import BLUE, GREEN, RED, SAID, new_job
 
 
 @pytest.fixture
@@ -43,12 +41,6 @@ def pictures(tmp_path: Path) -> Path:
     for number, colour in enumerate((RED, GREEN, BLUE)):
         Image.new("RGB", (24, 24), colour).save(folder / f"{number}.png")
     return folder
-
-
-def new_job(model: Path, chosen: Chosen, **values: object) -> Run:
-    flat = {key.replace("__", "."): value for key, value in values.items()}
-    settings = presets.build({"caption.model": str(model), **flat}, "test", caption_job.caption_model())
-    return caption_job.create(settings, chosen)
 
 
 def do(job: Run, control: Control | None = None) -> list[Any]:

@@ -81,7 +81,13 @@ def test_a_datasets_configuration_comes_before_all(tmp_path: Path) -> None:
         "--max_train_epochs 2"
     )
     found = convert(tmp_path / "run.sh")
-    assert found.values["data.folders"] == [str((tmp_path / "pictures" / "a").resolve()), "/elsewhere/b"]
+    first = str((tmp_path / "pictures" / "a").resolve())
+    assert found.values["data.folders"] == [first, "/elsewhere/b", "/reg"]
+    assert found.values["data.folder_rules"] == [
+        {"path": first, "repeats": 3},
+        {"path": "/elsewhere/b", "repeats": 3},
+        {"path": "/reg", "role": "regularisation"},
+    ]
     names = (
         "data.resolution",
         "training.batch_size",
@@ -91,9 +97,11 @@ def test_a_datasets_configuration_comes_before_all(tmp_path: Path) -> None:
         "data.captions",
     )
     assert [found.values[name] for name in names] == [768, 4, 1536, 2, True, "tags"]
-    assert found.values["training.max_epochs"] == 6
-    assert got(found, "[[datasets.subsets]] image_dir") == [("taken", "data.folders")] * 2 + [("unknown", "")]
-    assert got(found, "[[datasets.subsets]] num_repeats") == [("equivalent", "training.max_epochs")] * 2
+    assert found.values["training.max_epochs"] == 2  # the repeats are in the rules
+    regular = ("equivalent", "data.folder_rules")
+    assert got(found, "[[datasets.subsets]] image_dir") == [("taken", "data.folders")] * 2 + [regular]
+    assert got(found, "[[datasets.subsets]] num_repeats") == [regular] * 2
+    assert got(found, "[[datasets.subsets]] is_reg") == [("taken", "data.folder_rules")]
     assert got(found, "--train_data_dir") == [("unneeded", "")] and got(found, "--dataset_config")[0][0] == "equivalent"
     notes = {row.flag: row.answer.note for row in found.rows}
     assert "not of every folder" in notes["[[datasets.subsets]] flip_aug"]
