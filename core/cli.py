@@ -30,6 +30,7 @@ COMMANDS = {
     "index": "look at folders of pictures and report what training will do with them",
     "dataset": "copy pictures out by tag, write and read metadata, check other trainers' caches",
     "runs": "list, show, import and export runs",
+    "power": "the GPUs' power limits: show, set, and find the one with most images per kWh",
     "import-kohya": "turn settings of kohya's sd-scripts into a preset",
     "doctor": "what this machine has and lacks for training",
     "screenshots": "draw every page of the window with a real run in it",

@@ -76,17 +76,29 @@ class Step(Event, gc=False):
 
 
 class Evaluated(Event):
-    """Stable loss of one split ("train" or "validation") at a step; `buckets` from little noise to much."""
+    """Stable loss of one split ("train" or "validation") at a step; `buckets` from little noise to much.
+
+    Attributes:
+        duration: Seconds that it took.
+        weights: "" for the weights that the run shows and saves (its EMA where it keeps one), "raw" for the trained
+            ones measured beside them.
+    """
 
     step: int
     split: str
     loss: float
     buckets: list[float]
     duration: float
+    weights: str = ""
 
 
 class Gpu(msgspec.Struct, kw_only=True):
-    """One GPU's reading; -1 where the card does not say."""
+    """One GPU's reading; -1 where the card does not say.
+
+    Attributes:
+        limit_watts: Power that the card may draw now; `default_limit_watts` is what it left the factory with, and it
+            can be set from `least_limit_watts` to `most_limit_watts`.
+    """
 
     index: int
     name: str
@@ -95,6 +107,10 @@ class Gpu(msgspec.Struct, kw_only=True):
     watts: float = -1.0
     celsius: float = -1.0
     utilisation: float = -1.0
+    limit_watts: float = -1.0
+    default_limit_watts: float = -1.0
+    least_limit_watts: float = -1.0
+    most_limit_watts: float = -1.0
 
 
 class Points(Event, gc=False):
@@ -113,6 +129,7 @@ class Telemetry(Event):
         energy_source: "counter" (NVML's energy counter), "power" (integrated power), "constant" (only the constant
             that the user set), "none" (nothing measures it).
         cost: kwh times the price; in `currency`.
+        co2_grams: kwh times the grams of CO2 per kWh that the settings give; 0 where they give none.
     """
 
     step: int
@@ -126,6 +143,7 @@ class Telemetry(Event):
     energy_source: str = "none"
     cost: float = 0.0
     currency: str = ""
+    co2_grams: float = 0.0
 
 
 class Checkpoint(Event):

@@ -24,8 +24,11 @@ _STEP_TAGS = ("loss", "grad_norm", "speed", "images", "epoch", "seconds")
 _step_numbers = attrgetter("step", *_STEP_TAGS)
 _step_rates = attrgetter("rates")
 
+#: Beginning of the tags of curves that tell how long the measurements of the stable loss took.
+MEASURING = "measuring/"
+
 #: Numbers of a GPU's reading that become curves "gpu0/...".
-_GPU_TAGS = ("vram_bytes", "watts", "celsius", "utilisation")
+_GPU_TAGS = ("vram_bytes", "watts", "celsius", "utilisation", "limit_watts")
 _gpu_numbers = attrgetter(*_GPU_TAGS)
 
 #: Pictures of a captioning job whose words are kept for showing, the latest.
@@ -128,8 +131,10 @@ class RunData:
 
     Attributes:
         curves: By tag: "loss", "grad_norm", "speed", "images", "epoch", "seconds", "rate/unet", "stable/train",
-            "stable/validation", "stable/validation/0" (a timestep bucket), "gpu0/vram_bytes", "gpu0/watts",
-            "gpu0/celsius", "gpu0/utilisation", "cpu_percent", "ram_bytes", "kwh", "cost".
+            "stable/validation", "stable/validation/0" (a timestep bucket), "raw/validation" (of the trained weights
+            beside an average), "measuring/validation" (seconds of each measurement), "measuring/raw/validation",
+            "gpu0/vram_bytes", "gpu0/watts", "gpu0/celsius", "gpu0/utilisation", "gpu0/limit_watts", "cpu_percent",
+            "ram_bytes", "kwh", "cost", "co2_grams" (where it is set).
         samples, checkpoints, messages, cells: Events in order, those of repeated steps replaced.
     """
 
@@ -205,9 +210,25 @@ class RunData:
         self.seconds = float(worked[-1]) if len(worked) else 0.0
 
     def _feed_evaluated(self, event: ev.Evaluated) -> None:
+        self._point(measuring_tag(event), event.step, event.duration)
+        if event.weights:
+            self._point(f"{event.weights}/{event.split}", event.step, event.loss)
+            return
         self._point(f"stable/{event.split}", event.step, event.loss)
         for number, value in enumerate(event.buckets):
             self._point(f"stable/{event.split}/{number}", event.step, value)
+
+    @property
+    def measuring_seconds(self) -> float:
+        """Seconds that the measurements of the stable loss have taken."""
+        return float(sum(curve.values.sum() for tag, curve in self.curves.items() if tag.startswith(MEASURING)))
+
+    @property
+    def measuring_share(self) -> float:
+        """Their share of the seconds worked, 0 to 1; nan where the run tells of neither."""
+        if not self.seconds or not any(tag.startswith(MEASURING) for tag in self.curves):
+            return float("nan")
+        return min(1.0, self.measuring_seconds / self.seconds)
 
     def _feed_points(self, event: ev.Points) -> None:
         """A stretch of an imported curve; what it says anew replaces what was there."""
@@ -238,6 +259,8 @@ class RunData:
         self.curve("ram_bytes").append(step, event.ram_bytes)
         self.curve("kwh").append(step, event.kwh)
         self.curve("cost").append(step, event.cost)
+        if event.co2_grams:
+            self.curve("co2_grams").append(step, event.co2_grams)
         for gpu in event.gpus:
             for name, value in zip(_GPU_TAGS, _gpu_numbers(gpu), strict=True):
                 self.curve(f"gpu{gpu.index}/{name}").append(step, value if value >= 0 else np.nan)
@@ -298,6 +321,11 @@ class RunData:
             points = {n: {"step": int(steps[i]), "value": float(values[i])} for n, i in places.items()}
             found[tag] = {"points": len(curve), **points}
         return found
+
+
+def measuring_tag(event: ev.Evaluated) -> str:
+    """The curve of a measurement's duration."""
+    return f"{MEASURING}{event.weights}/{event.split}" if event.weights else f"{MEASURING}{event.split}"
 
 
 def _rates(events: list[ev.Step], group: str) -> Sequence[float] | Floats:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import signal
@@ -16,16 +17,20 @@ from typing import TYPE_CHECKING, Any
 
 from core import events as ev
 from core.errors import UserError, disk_sentence
-from core.launch import OFFLINE, distributed_command, worker_environment
+from core.launch import END_WITH, OFFLINE, distributed_command, worker_environment
 from core.runs import CommandReader, Run, open_run
 from core.speaker import Speaker
 
 if TYPE_CHECKING:
     from core.engine.control import Control
+    from core.telemetry import Nvml
 
 OK, FAILED, MISTAKE = 0, 1, 2
 #: How long a process that cannot go on waits for rank 0 to say why.
 _LAST_WORD_SECONDS = 30.0
+#: A reading is written when so small a share of the run's time has passed since the last one, or so many seconds: a run
+#: of 45 days would write gigabytes of them every two seconds.
+_READING_SHARE, _LONGEST_UNWRITTEN = 1e-4, 30.0
 _log = logging.getLogger("burnish")
 
 
@@ -222,27 +227,43 @@ class _Watch:
     """Reads the sensors in a thread and writes Telemetry events against the session's step."""
 
     def __init__(self, run: Run, session: Any, writer: Speaker) -> None:
-        from core.telemetry import Sensors
+        from core.rest_share import RestShare
+        from core.telemetry import LONGEST_GAP, Energy, Nvml, Sensors
 
         hardware = session.settings.hardware
         self._session = session
         self._writer = writer
         self._hardware = hardware
-        self._sensors = Sensors(hardware.rest_watts, run.energy_kwh())
+        nvml = Nvml()
+        nvml.keep(_gpus_of(session, nvml))
+        gap = max(LONGEST_GAP, 10 * hardware.telemetry_seconds)
+        before = 3.6e6 * run.energy_kwh()
+        self._sensors = Sensors(Energy(hardware.rest_watts, before, longest_gap=gap), nvml)
+        self._share = RestShare() if hardware.rest_watts else None
+        self._written = -_LONGEST_UNWRITTEN
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._loop, name="telemetry", daemon=True)
         self._thread.start()
 
     def _loop(self) -> None:
+        from core.rest_share import lives
+
+        owner = os.environ.get(END_WITH, "")
         while True:
+            if owner and not lives(owner):  # nobody is left who wants this training, or would ever end it
+                os._exit(FAILED)
             self._read()
             if self._done.wait(self._hardware.telemetry_seconds):
                 return
 
-    def _read(self) -> None:
-        reading = self._sensors.read()
+    def _read(self, last: bool = False) -> None:
+        reading = self._sensors.read(self._share.value() if self._share else 1.0)
         energy = self._sensors.energy
         self._session.kwh = energy.kwh
+        now = time.monotonic()
+        if not last and now - self._written < unwritten_seconds(self._session.seconds):
+            return
+        self._written = now
         event = ev.Telemetry(
             step=self._session.step,
             seconds=round(self._session.seconds, 3),
@@ -255,6 +276,7 @@ class _Watch:
             energy_source=energy.source,
             cost=energy.kwh * self._hardware.price_per_kwh,
             currency=self._hardware.currency,
+            co2_grams=energy.kwh * self._hardware.co2_per_kwh,
         )
         try:
             self._writer.write(event)
@@ -262,11 +284,35 @@ class _Watch:
             _log.exception("a sensor reading could not be written")
 
     def stop(self) -> None:
-        """Take a last reading and end the thread."""
+        """Take a last reading and end the thread; a driver that hangs holds up neither."""
         self._done.set()
         self._thread.join(timeout=5)
-        self._read()
-        self._sensors.nvml.close()
+        if not self._thread.is_alive():
+            self._read(last=True)
+            self._sensors.nvml.close()
+        if self._share:
+            self._share.close()
+
+
+def unwritten_seconds(worked: float) -> float:
+    """How long readings of the sensors are only added up, and not written, in a run that has worked so many seconds."""
+    return min(_LONGEST_UNWRITTEN, worked * _READING_SHARE)
+
+
+def _gpus_of(session: Any, nvml: Nvml) -> list[int]:
+    """The GPUs of this machine that the run works on, by the driver's numbers; none where it works on the processor."""
+    from core.telemetry import used_gpus
+
+    if session.accelerator.device.type != "cuda":
+        return []
+    import torch
+
+    count = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    uuids: list[str] = []
+    with contextlib.suppress(Exception):  # no reading of a sensor may end a run
+        known = (torch.cuda.get_device_properties(i) for i in range(min(count, torch.cuda.device_count())))
+        uuids = [str(properties.uuid) for properties in known]
+    return used_gpus(nvml, count, os.environ, uuids)
 
 
 if __name__ == "__main__":

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
-from typing import TYPE_CHECKING
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
 
 from core import presets
 from core.commands.train import preset_path
+from core.energy import co2_words
 from core.errors import UserError
 from core.quantities import parse_number, show_bytes, show_number
 
@@ -40,8 +42,29 @@ def run(options: argparse.Namespace) -> int:
         cached_pictures=report.train + report.validation if report else None,
         card_bytes=card,
     )
-    print(json.dumps(found.to_json()) if options.json else "\n".join(lines(found, settings, card)))
+    measured = _power_limits(settings)
+    if options.json:
+        print(json.dumps({**found.to_json(), "power_limits": measured}))
+    else:
+        print("\n".join([*lines(found, settings, card), *(f"{row['gpu']}: {row['text']}" for row in measured)]))
     return 0
+
+
+def _power_limits(settings: Settings) -> list[dict[str, Any]]:
+    """What 'power --find' measured with a training like this one, for each kind of card."""
+    from core.power import kept, plan
+    from core.power.job import key_of
+
+    key = key_of(settings)
+    return [
+        {
+            "gpu": result.name,
+            **asdict(chosen),
+            "text": plan.sentence(result.rows, result.rest_watts),
+        }
+        for result in kept.results()
+        if result.key == key and (chosen := plan.choose(result.rows, result.rest_watts))
+    ]
 
 
 def _card_bytes(text: str) -> float:
@@ -93,7 +116,8 @@ def _time_lines(found: Estimate, settings: Settings) -> list[str]:
     said = [f"Time         {found.hours:.2f} h, by the speed of '{found.speed_from}'"]
     if found.kwh is not None:
         money = f", {found.cost:.2f} {settings.hardware.currency}" if found.cost is not None else ""
-        said.append(f"Energy       {found.kwh:.2f} kWh{money}")
+        co2 = f", {co2_words(found.co2_grams)}" if found.co2_grams else ""
+        said.append(f"Energy       {found.kwh:.2f} kWh{money}{co2}")
     return said
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from core import runs as runs_module
 from core.advisor import Verdict, judge_run
+from core.energy import Amount, amount_words, co2_words, spent
 from core.run_data import read_run
 from core.runs import Run
 
@@ -43,9 +44,13 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps(found))
         return 0
-    energy = found["energy"]
     print(f"{found['name']}: {found['state']} at step {found['step']:,}, {len(found['checkpoints'])} checkpoints")
-    print(f"energy {energy['kwh']:.4f} kWh, {energy['cost']:.2f} {energy['currency']}")
+    energy = found["energy"]
+    co2 = co2_words(energy["co2_grams"])
+    print(f"energy {energy['kwh']:.4f} kWh, {energy['cost']:.2f} {energy['currency']}" + (f", {co2}" if co2 else ""))
+    for name, words in (("per_1000_images", "for 1,000 images"), ("projected", "at its end")):
+        if energy[name] is not None and (name != "projected" or energy[name]["kwh"] > energy["kwh"]):
+            print(f"    {words}: {amount_words(Amount(**energy[name]), energy['currency'])}")
     for tag, series in found["series"].items():
         first, last, low = (series[k]["value"] for k in ("first", "last", "min"))
         print(f"{tag:<28} {series['points']:>9,} points   {first:.5g} -> {last:.5g}   min {low:.5g}")
@@ -98,7 +103,6 @@ def show(run: Run) -> dict[str, Any]:
     facts = run.facts()
     state, step = run.state()
     data = read_run(run.events_path)
-    last = data.telemetry
     saved_models = run.checkpoints()
     return {
         "id": facts["id"],
@@ -107,12 +111,7 @@ def show(run: Run) -> dict[str, Any]:
         "state": state,
         "step": step,
         "checkpoints": [{"step": saved.step, "path": str(saved.path)} for saved in saved_models],
-        "energy": {
-            "kwh": last.kwh if last else 0.0,
-            "cost": last.cost if last else 0.0,
-            "currency": last.currency if last else "",
-            "source": last.energy_source if last else "none",
-        },
+        "energy": _finite(asdict(spent(data))),
         "series": data.summary(),
         "verdict": _plain(judge_run(data, [saved.step for saved in saved_models])),
     }

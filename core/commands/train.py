@@ -7,7 +7,7 @@ import json
 import sys
 from pathlib import Path
 
-from core import checks, presets, runs
+from core import checks, energy, presets, runs
 from core.effects import effects
 from core.errors import UserError
 from core.launch import MEETING_PLACE, launch_lines
@@ -75,12 +75,13 @@ def run(options: argparse.Namespace) -> int:
         found = runs.create(settings, options.run, preset=path.stem)
     if options.print_launch:
         return _print_launch(found, options.machines, options.json)
-    code, _ = run_worker("train", found, quiet=options.json)
+    code, data = run_worker("train", found, quiet=options.json)
     state, step = found.state()
     if options.json:
         print(json.dumps({"run": str(found.path), "state": state, "step": step}))
     elif code == 0:
         print(f"{state.capitalize()} at step {step:,}. The run is in {found.path}")
+        print("".join(f"{line}\n" for line in energy.sentences(energy.spent(data))), end="")
     return code
 
 

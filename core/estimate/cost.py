@@ -94,21 +94,22 @@ def _speed_of(run: Run) -> Speed | None:
 
 
 def _measuring_seconds(events: Iterable[ev.AnyEvent]) -> float:
-    """What measuring both splits once took, by the median of the measurements among the events."""
-    durations: dict[str, list[float]] = {}
+    """What measuring once took, of both splits and all weights, by the median of the measurements among the events."""
+    durations: dict[tuple[str, str], list[float]] = {}
     for event in events:
         if isinstance(event, ev.Evaluated):
-            durations.setdefault(event.split, []).append(event.duration)
+            durations.setdefault((event.split, event.weights), []).append(event.duration)
     return sum(statistics.median(found) for found in durations.values())
 
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """Hours, energy and money; None where nothing here has measured it."""
+    """Hours, energy, money and CO2; None where nothing here has measured it, or (CO2) nobody has set it."""
 
     hours: float | None
     kwh: float | None
     money: float | None
+    co2_grams: float | None = None
 
 
 def cost(settings: Settings, images: int | None, speed: Speed | None) -> Cost:
@@ -117,9 +118,15 @@ def cost(settings: Settings, images: int | None, speed: Speed | None) -> Cost:
         return Cost(None, None, None)
     every, steps = settings.validation.every_steps, images / effective_batch(settings)
     measured = math.ceil(steps / every) + 1 if every else 0
-    hours = (images / speed.images_per_second + measured * speed.measuring_seconds) / 3600
+    training, measuring = images / speed.images_per_second, measured * speed.measuring_seconds
+    most = settings.validation.most_share
+    if 0 < most < 1:
+        measuring = min(measuring, training * most / (1 - most))
+    hours = (training + measuring) / 3600
     kwh = None if speed.watts is None else speed.watts * hours / 1000
-    return Cost(hours, kwh, None if kwh is None else kwh * settings.hardware.price_per_kwh)
+    hardware = settings.hardware
+    co2 = None if kwh is None or not hardware.co2_per_kwh else kwh * hardware.co2_per_kwh
+    return Cost(hours, kwh, None if kwh is None else kwh * hardware.price_per_kwh, co2)
 
 
 def checkpoint_bytes(settings: Settings, anatomy: Anatomy, trained: Mapping[str, Trained]) -> int:

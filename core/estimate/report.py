@@ -49,6 +49,7 @@ class Estimate:
     changes: list[Change]
     factor: float
     speed_from: str
+    co2_grams: float | None = None
 
     @property
     def trainable_share(self) -> float:
@@ -71,6 +72,7 @@ class Estimate:
             "hours": self.hours,
             "kwh": self.kwh,
             "cost": self.cost,
+            "co2_grams": self.co2_grams,
             "fits": self.fits,
             "trained": self.trained,
             "weights": self.weights,
@@ -130,6 +132,7 @@ def estimate(
         changes=changes(settings, anatomy, factor, card_bytes) if with_changes else [],
         factor=factor,
         speed_from=speed.run if speed else "",
+        co2_grams=taken.co2_grams,
     )
 
 

@@ -130,11 +130,23 @@ class HardwareSettings(Section):
         label="Currency",
         help="Three letters shown beside the cost.",
     )
+    co2_per_kwh: float = opt(
+        0.0,
+        label="CO2 of electricity",
+        help="Grams of CO2 for one kWh, so that a run's CO2 can be shown. The supplier or the grid operator tells it: "
+        "some 50 where water and atoms make the current, 400 on many grids, 900 where coal does. 0 shows none.",
+        unit="g per kWh",
+        ge=0,
+        le=2000,
+        usual=(0, 1000),
+        level="advanced",
+    )
     rest_watts: float = opt(
         0.0,
         label="Rest of the machine",
-        help="Power drawn by everything but the GPUs. It is added to what the GPUs report; measure it once at the "
-        "wall socket. 0 counts the GPUs only.",
+        help="Power drawn by everything but the GPUs that train, those that idle included. It is added to what the "
+        "run's own GPUs report; measure it once at the wall socket. Trainings that go side by side share it: each "
+        "counts its part. 0 counts the GPUs only.",
         unit="W",
         ge=0,
         le=5000,
@@ -144,7 +156,8 @@ class HardwareSettings(Section):
     telemetry_seconds: float = opt(
         2.0,
         label="Read the sensors every",
-        help="VRAM, power, temperature and utilisation are stored so often.",
+        help="VRAM, power, temperature and utilisation are read so often. A run of many hours stores them less often, "
+        "at least every 30 s, but counts the energy of all readings.",
         unit="s",
         ge=0.1,
         le=600,

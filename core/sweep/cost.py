@@ -32,6 +32,8 @@ class SweepCost:
         steps: Of all runs; None where the number of pictures decides them and is not known.
         hours: Of all runs together; `wall_hours`: until the end, with `at_once` runs side by side.
         disk_bytes: Checkpoints that stay; None where the model cannot be read.
+        rest_kwh: The part of `kwh` that the rest of the machine takes, if the earlier runs went one at a time.
+        co2_grams: None where the settings give no CO2 for a kWh.
         rough: Whether some hours come from a run with another batch size.
         speed_from: Name of a run that they come from.
     """
@@ -44,8 +46,10 @@ class SweepCost:
     wall_hours: float | None = None
     at_once: int = 1
     kwh: float | None = None
+    rest_kwh: float = 0.0
     cost: float | None = None
     currency: str = ""
+    co2_grams: float | None = None
     disk_bytes: int | None = None
     rough: bool = False
     speed_from: str = ""
@@ -84,6 +88,7 @@ def sweep_cost(
     hours = [row.taken.hours for row in each.values() if row.taken.hours is not None]
     kwh = [row.taken.kwh for row in each.values() if row.taken.kwh is not None]
     money = [row.taken.money for row in each.values() if row.taken.money is not None]
+    co2 = [row.taken.co2_grams for row in each.values() if row.taken.co2_grams is not None]
     steps = [row.ahead.steps for row in each.values()]
     images = [row.ahead.images for row in each.values()]
     return SweepCost(
@@ -95,7 +100,9 @@ def sweep_cost(
         wall_hours=sum(hours) if hours else None,
         kwh=sum(kwh) if kwh else None,
         cost=sum(money) if money else None,
+        rest_kwh=sum(_rest_kwh(ways[name], row.taken) for name, row in each.items()),
         currency=currency,
+        co2_grams=sum(co2) if co2 else None,
         disk_bytes=0 if keep == "curves" else _disk(list(ways.values()), each),
         rough=any(row.rough for row in each.values()),
         speed_from=next((row.speed_from for row in each.values() if row.speed_from), ""),
@@ -103,10 +110,30 @@ def sweep_cost(
 
 
 def side_by_side(found: SweepCost, at_once: int) -> SweepCost:
-    """The same with so many runs at a time, as far as there are so many."""
+    """The same with so many runs at a time, as far as there are so many.
+
+    Each run counts the GPUs that it works on; the rest of the machine they share (core/rest_share.py).
+    """
     at_once = max(1, min(at_once, found.runs))
     wall = None if found.hours is None else found.hours / at_once
-    return replace(found, wall_hours=wall, at_once=at_once)
+    found = replace(found, wall_hours=wall, at_once=at_once)
+    if found.kwh is None or found.kwh <= 0:
+        return found
+    less = 1 - found.rest_kwh * (1 - 1 / at_once) / found.kwh
+    return replace(
+        found,
+        kwh=found.kwh * less,
+        rest_kwh=found.rest_kwh / at_once,
+        cost=None if found.cost is None else found.cost * less,
+        co2_grams=None if found.co2_grams is None else found.co2_grams * less,
+    )
+
+
+def _rest_kwh(settings: Settings, taken: costs.Cost) -> float:
+    """What the rest of the machine takes of a run's energy."""
+    if taken.kwh is None or taken.hours is None:
+        return 0.0
+    return min(taken.kwh, settings.hardware.rest_watts * taken.hours / 1000)
 
 
 def run_costs(ways: dict[str, Settings], pictures: int | None = None) -> dict[str, RunCost]:

@@ -15,6 +15,7 @@ from typing import BinaryIO
 from core import atomic
 from core import events as ev
 from core.errors import UserError
+from core.run_data import measuring_tag
 from core.runs import Run
 from core.tools.crc32c import masked
 
@@ -35,8 +36,9 @@ def points(event: ev.Event) -> Iterator[Point]:
         for group, rate in event.rates.items():
             yield f"rate/{group}", event.step, rate
     elif isinstance(event, ev.Evaluated):
-        yield f"stable/{event.split}", event.step, event.loss
-        for number, loss in enumerate(event.buckets):
+        yield measuring_tag(event), event.step, event.duration
+        yield f"{event.weights or 'stable'}/{event.split}", event.step, event.loss
+        for number, loss in enumerate(event.buckets if not event.weights else ()):
             yield f"stable/{event.split}/{number}", event.step, loss
     elif isinstance(event, ev.Points):
         for step, value in zip(event.steps, event.values, strict=True):
@@ -44,8 +46,10 @@ def points(event: ev.Event) -> Iterator[Point]:
     elif isinstance(event, ev.Telemetry):
         for tag in ("cpu_percent", "ram_bytes", "kwh", "cost"):
             yield tag, event.step, getattr(event, tag)
+        if event.co2_grams:
+            yield "co2_grams", event.step, event.co2_grams
         for gpu in event.gpus:
-            for name in ("vram_bytes", "watts", "celsius", "utilisation"):
+            for name in ("vram_bytes", "watts", "celsius", "utilisation", "limit_watts"):
                 if getattr(gpu, name) >= 0:
                     yield f"gpu{gpu.index}/{name}", event.step, getattr(gpu, name)
 

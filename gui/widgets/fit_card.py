@@ -152,6 +152,8 @@ def _timer(owner: FitCard, pause: int, work: Any) -> QTimer:
 
 def estimate_rows(found: Estimate, currency: str) -> list[tuple[str, str, str]]:
     """The table of the card: what, how much, and how it comes about."""
+    from core.energy import co2_words
+
     unknown = "Known when a run with this model and method was made here."
     speed = f"By the speed of '{found.speed_from}'." if found.speed_from else unknown
     return [
@@ -161,6 +163,7 @@ def estimate_rows(found: Estimate, currency: str) -> list[tuple[str, str, str]]:
         ("Time", "—" if found.hours is None else show_seconds(found.hours * 3600), speed),
         ("Energy", "—" if found.kwh is None else f"{found.kwh:.2f} kWh", speed),
         ("Cost", "—" if found.cost is None else f"{found.cost:.2f} {currency}", "Energy times its price."),
+        *([("CO2", co2_words(found.co2_grams), "Energy times its CO2 per kWh.")] if found.co2_grams else []),
     ]
 
 

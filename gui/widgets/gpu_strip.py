@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QVBoxLayout, QWidget
 
@@ -10,9 +13,12 @@ from core.events import Gpu, Telemetry
 from core.run_data import RunData
 from gui.plots.spark import Spark, SparkLine
 from gui.plots.timeline import Timeline
-from gui.widgets.basics import label
+from gui.widgets.basics import label, tool
 
-NO_GPU = "No NVIDIA GPU can be read on this machine, so there is no VRAM, power or temperature to show."
+if TYPE_CHECKING:
+    from gui.widgets.power_dialog import PowerDialog
+
+NO_GPU = "No NVIDIA GPU works on this run, or none can be read, so there is no VRAM, power or temperature to show."
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +49,10 @@ class Strip(QFrame):
         layout.addWidget(self.name)
         for gauge in gauges:
             layout.addWidget(gauge.spark, 1)
+        self.limit_watts = -1.0
+        self.power = tool("power", "Power limit: see it, measure what others would do, set one")
+        self.power.hide()
+        layout.addWidget(self.power)
 
     def refresh(self, data: RunData) -> None:
         """Draw what is known now."""
@@ -62,7 +72,7 @@ def gpu_strip(timeline: Timeline, gpu: Gpu) -> Strip:
     total = gpu.vram_total_bytes
     tag = f"gpu{gpu.index}/"
     memory = _memory_spark(timeline, "VRAM", total)
-    power = Spark(timeline, "Power", lambda value: f"{value:.0f} W", framed=False)
+    power = Spark(timeline, "Power", lambda value: _power_words(value, strip.limit_watts), framed=False)
     heat = Spark(timeline, "Temperature", lambda value: f"{value:.0f} °C", (20.0, 100.0), framed=False)
     load = Spark(timeline, "Load", lambda value: f"{value:.0f} %", (0.0, 100.0), framed=False)
     gauges = [
@@ -72,7 +82,14 @@ def gpu_strip(timeline: Timeline, gpu: Gpu) -> Strip:
         _Gauge(load, f"{tag}utilisation", 2),
     ]
     short = gpu.name.removeprefix("NVIDIA ").removeprefix("GeForce ")
-    return Strip(f"GPU {gpu.index}\n{short}", gauges)
+    strip = Strip(f"GPU {gpu.index}\n{short}", gauges)
+    strip.power.show()
+    return strip
+
+
+def _power_words(watts: float, limit: float) -> str:
+    """Power, against the limit where the card has one."""
+    return f"{watts:.0f} of {limit:.0f} W" if limit > 0 else f"{watts:.0f} W"
 
 
 def processor_strip(timeline: Timeline, reading: Telemetry) -> Strip:
@@ -91,6 +108,7 @@ class GpuStrips(QWidget):
         self._timeline = timeline
         self._devices: tuple[tuple[int, str], ...] | None = None
         self.strips: list[Strip] = []
+        self.dialog: PowerDialog | None = None
         self.sentence = label("", "dim", wrap=True)
         self._layout = QVBoxLayout(self)
         self._layout.setContentsMargins(0, 0, 0, 0)
@@ -120,12 +138,36 @@ class GpuStrips(QWidget):
         if devices != self._devices:
             self._devices = devices
             self._rebuild(reading)
+        for strip, gpu in zip(self.strips, reading.gpus, strict=False):
+            strip.limit_watts = gpu.limit_watts
         for strip in self.strips:
             strip.refresh(data)
+
+    def show_power(self, gpu: Gpu, *_: object) -> None:
+        """Open the window of a card's power limit, beside the main one; it measures with the run that is shown."""
+        from gui.widgets.power_dialog import PowerDialog
+
+        if self.dialog is not None:
+            self.dialog.close()
+            self.dialog.deleteLater()
+        self.dialog = PowerDialog(gpu.index, gpu.name, self._run_path(), self)
+        self.dialog.show()
+
+    def _run_path(self) -> Path | None:
+        """The folder of the run that the page around shows, where it is a training."""
+        from gui.pages.base import Page
+
+        page = self.parentWidget()
+        while page is not None and not isinstance(page, Page):
+            page = page.parentWidget()
+        run = page.context.run if page is not None else None
+        return run.run.path if run is not None and run.kind == "train" else None
 
     def _rebuild(self, reading: Telemetry) -> None:
         self._remove()
         self.strips = [gpu_strip(self._timeline, gpu) for gpu in reading.gpus]
+        for strip, gpu in zip(self.strips, reading.gpus, strict=True):
+            strip.power.clicked.connect(partial(self.show_power, gpu))
         self.sentence.setVisible(not self.strips)
         if not self.strips:
             self.sentence.setText(NO_GPU)

@@ -97,6 +97,13 @@ def energy_words(data: RunData) -> str:
     return f"{reading.kwh:.2f} kWh   {reading.cost:.2f} {reading.currency}".rstrip()
 
 
+def energy_tip(data: RunData) -> str:
+    """Energy, money and CO2 so far, for 1,000 images and at the end; the CO2 only where it is set."""
+    from core.energy import sentences, spent
+
+    return "\n".join(sentences(spent(data)))
+
+
 class StateDot(QWidget):
     """A round light: green at work, amber paused, red failed, grey otherwise."""
 
@@ -178,6 +185,7 @@ class StatusLine(QFrame):
         words = progress_words(run.data, run.state, run.seconds_left)
         machine = machine_words(run.data) if run.alive else ""
         self._say(run.name, words, machine, energy_words(run.data), run.state)
+        self.energy.setToolTip(energy_tip(run.data) if self.energy.text() else "")
 
     def _say(self, name: str, progress: str, machine: str, energy: str, state: str) -> None:
         self._dot.set_state(state)

@@ -52,7 +52,9 @@ def test_time_and_energy_come_from_a_run_of_the_same_kind() -> None:
     assert found.hours == pytest.approx(1000 / 4 / 3600)
     assert found.kwh == pytest.approx(0.2 * found.hours)
     assert found.cost == pytest.approx(0.5 * found.kwh)
-    assert found.speed_from
+    assert found.speed_from and found.co2_grams is None
+    dirty = estimate(made(training__batch_size=1, hardware__co2_per_kwh=400), with_changes=False)
+    assert dirty.to_json()["co2_grams"] == pytest.approx(400 * 0.2 * (found.hours or 0))
 
 
 @pytest.mark.parametrize(

@@ -142,6 +142,18 @@ def test_what_it_takes_by_earlier_runs(filled: SweepFolder, ground: dict[str, An
     assert found.disk_bytes == 0
 
 
+def test_runs_side_by_side_share_the_rest_of_the_machine(filled: SweepFolder, ground: dict[str, Any]) -> None:
+    ground = {**ground, "training.batch_size": 4, "training.max_steps": 1000, "validation.every_steps": 100}
+    rested = {**ground, "hardware.rest_watts": 600, "hardware.co2_per_kwh": 400}
+    alone = cost.sweep_cost(planned(rested, training__learning_rate=[1e-5, 1e-4]), keep="curves")
+    hours = 2 * (1000 + 11 * 0.5) / 3600
+    assert alone.rest_kwh == pytest.approx(0.6 * hours) and alone.co2_grams == pytest.approx(400 * (alone.kwh or 0))
+    pair = cost.side_by_side(alone, 2)
+    # 3600 W were measured; of these 600 W are the rest of the machine, which now serves two runs
+    assert pair.kwh == pytest.approx(3.3 * hours, rel=0.01) and pair.rest_kwh == pytest.approx(0.3 * hours)
+    assert pair.cost == pytest.approx(0.3 * (pair.kwh or 0)) and pair.co2_grams == pytest.approx(400 * (pair.kwh or 0))
+
+
 def test_another_batch_size_is_a_rough_guess_and_another_method_none(
     filled: SweepFolder, ground: dict[str, Any]
 ) -> None:

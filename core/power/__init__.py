@@ -1,0 +1,1 @@
+"""The GPUs' power limits: read, set, and the limit found that makes most images of a kilowatt-hour."""
