@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from core.data.duplicates import several
 from core.data.picture_filter import STRONG_CROP, Facts, PictureFilter
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ class Marker:
         self._columns = columns
         self._facts = facts
         groups = facts.groups
-        self._twins = np.bincount(groups) if groups is not None and len(groups) else None
+        self._twins = None if groups is None else several(groups)
 
     def tiles(self, pictures: Sequence[Picture | None], rows: NDArray[np.int64]) -> list[Tile | None]:
         """The pictures with their marks, the weightiest first.
@@ -108,11 +109,11 @@ class Marker:
         """The marks of numbers, row by row."""
         facts = self._facts
         marks: list[list[Mark]] = [[] for _ in rows]
-        for found, tokens in zip(marks, self._columns.tokens[rows].tolist(), strict=True):
+        for found, tokens in zip(marks, facts.tokens(self._columns, rows).tolist(), strict=True):
             if tokens > facts.limit:
                 found.append(Mark("scissors", "warn", f"Caption cut off: {tokens} tokens, {facts.limit} are read"))
-        if self._twins is not None and facts.groups is not None:
-            for found, others in zip(marks, (self._twins[facts.groups[rows]] - 1).tolist(), strict=True):
+        if self._twins is not None:
+            for found, others in zip(marks, self._twins[rows].tolist(), strict=True):
                 found += [DUPLICATE] if others else []
         if facts.fits is not None:
             fits = facts.fits.part(rows)
