@@ -18,6 +18,7 @@ from core.quantities import show_number
 from core.run_data import AXES, Floats, RunData
 from core.runs import Run
 from core.sweep.results import Result, best, result_of
+from core.timestep_views import gap
 
 #: Settings that say where and under what name, not how.
 _NAMES = frozenset(("output.name", "output.folder"))
@@ -195,21 +196,12 @@ def _lowest(data: RunData) -> tuple[float, float] | None:
 def line(data: RunData, metric: str) -> tuple[Floats, Floats]:
     """(steps, values) of a metric of METRICS; empty where the run has none."""
     if metric == "gap":
-        return _gap(data)
+        return gap(data)
     for tag in METRICS[metric].tags:
         curve = data.curves.get(tag)
         if curve is not None and len(curve):
             return curve.steps, curve.values
     return np.empty(0), np.empty(0)
-
-
-def _gap(data: RunData) -> tuple[Floats, Floats]:
-    """Held-out minus trained pictures where both were measured."""
-    held, trained = (data.curves.get(f"stable/{split}") for split in ("validation", "train"))
-    if held is None or trained is None:
-        return np.empty(0), np.empty(0)
-    steps, one, other = np.intersect1d(held.steps, trained.steps, return_indices=True)
-    return steps, held.values[one] - trained.values[other]
 
 
 def axes_of(data: RunData) -> list[str]:

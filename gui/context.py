@@ -50,6 +50,8 @@ class Context(QObject):
         self.report: object | None = None
         #: A step that was chosen on a curve, until the Grids page takes it up.
         self.grid_step: int | None = None
+        #: The folder of a grid that the Grids page should show when it comes to the front.
+        self.grid_job: Path | None = None
 
     def show_run(self, path: Path) -> None:
         """Follow the run in a folder, live or old, and tell the pages; UserError when it is no run."""

@@ -183,8 +183,15 @@ class GridsPage(Page):
             self.context.grid_step = None
             kind, values = self.axes[_AXES[0]].keys()
             self.settings.set_many({kind: "checkpoint", values: f"base, {step}"}, "Compare a checkpoint")
-        self._list_jobs()
+        self._list_jobs(self._wanted_job())
         self._make_plan()
+
+    def _wanted_job(self) -> Path | None:
+        """The grid that another page asked for; its run's grids are listed then."""
+        job, self.context.grid_job = self.context.grid_job, None
+        if job is not None and self._parent() != job.parent.parent:
+            self.settings.set("grid.run", str(job.parent.parent))
+        return job
 
     def hidden(self) -> None:
         """Nothing runs here that another page need wait for."""

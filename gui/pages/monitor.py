@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable
+from pathlib import Path
 from typing import ClassVar
 
 from PySide6.QtCore import QEvent, QObject, Qt, QTimer, QUrl
 from PySide6.QtGui import QDesktopServices
 from PySide6.QtWidgets import QHBoxLayout, QScrollArea, QStackedLayout, QVBoxLayout, QWidget
 
+from core.energy import sentences, spent
 from core.quantities import show_number
 from core.run_data import RunData
 from gui.context import Context
@@ -22,6 +24,7 @@ from gui.widgets.basics import Empty, button, set_icon
 from gui.widgets.film_card import FilmCard
 from gui.widgets.gpu_strip import GpuStrips
 from gui.widgets.log_view import LogView
+from gui.widgets.notes_card import NotesCard
 from gui.widgets.picture_loader import PictureLoader
 from gui.widgets.picture_view import PictureView
 from gui.widgets.run_header import RunHeader
@@ -93,11 +96,21 @@ class SmallCards(QWidget):
         measured = reading is not None and reading.energy_source != "none"
         note = "not measured" if reading is not None else ""
         self.energy.set_lines([_line(data, "kwh", 5)] if measured else [], note)
+        found = spent(data)
+        end = found.projected
+        more = end is not None and end.kwh > 1.001 * found.kwh
+        self.energy.set_detail(f"≈ {end.kwh:.3g} kWh at the end" if end and more else "", "\n".join(sentences(found)))
 
 
 def _line(data: RunData, tag: str, color: int, name: str = "") -> SparkLine:
     curve = data.curve(tag)
     return SparkLine(curve.steps, curve.values, name, color, (id(curve), curve.cuts))
+
+
+def _drawn_alike(run: RunState) -> tuple[int, int] | None:
+    """The first and the last timestep where the settings draw all between them alike."""
+    loss = run.settings.loss if run.settings is not None else None
+    return (loss.min_timestep, loss.max_timestep) if loss is not None and loss.density == "uniform" else None
 
 
 class Controls(QObject):
@@ -159,6 +172,7 @@ class MonitorPage(Page):
         self.cards = SmallCards(self.timeline)
         self.gpus = GpuStrips(self.timeline)
         self.film = FilmCard(self.timeline, self.loader, self.view)
+        self.notes = NotesCard()
         self.log = LogView()
         self._run: RunState | None = None
         self._in_front = False
@@ -178,7 +192,7 @@ class MonitorPage(Page):
         layout.setSpacing(8)
         layout.addWidget(self.header)
         layout.addWidget(self.loss, 1)
-        for card in (self.film, self.verdict, self.cards, self.gpus, self.log):
+        for card in (self.film, self.verdict, self.cards, self.gpus, self.notes, self.log):
             layout.addWidget(card)
         self.area = QScrollArea()
         self.area.setWidgetResizable(True)
@@ -209,9 +223,15 @@ class MonitorPage(Page):
         controls.folder.clicked.connect(self._open_folder)
         controls.resume.clicked.connect(self._resume)
         self.timeline.clicked.connect(self._point)
+        self.verdict.step_asked.connect(self._point)
         self.film.grid_asked.connect(self._make_grid)
+        self.film.grid_opened.connect(self._open_grid)
+        self.film.bookmark_asked.connect(self._bookmark)
+        self.notes.changed.connect(lambda notes: self.loss.plot.set_flags((m.step, m.text) for m in notes.bookmarks))
+        self.notes.step_asked.connect(self._point)
+        self.notes.failed.connect(lambda text: self.context.note.emit(text, "error"))
         self.context.run_changed.connect(self._show_run)
-        self.context.point_requested.connect(self.film.pin)
+        self.context.point_requested.connect(self._show_point)
         self.log.head.toggled.connect(lambda _: self._draw_rest())
 
     def primary_actions(self) -> list[QWidget]:
@@ -221,6 +241,7 @@ class MonitorPage(Page):
     def shown(self) -> None:
         """Draw what came while another page was in front."""
         self._in_front = True
+        self._take_notes()
         self._draw()
         # The window's objects are made to stay: the collector need not walk them (50 ms) while a run is drawn.
         gc.freeze()
@@ -230,6 +251,11 @@ class MonitorPage(Page):
         self._in_front = False
         self._draw_timer.stop()
         self._rest_timer.stop()
+        self.notes.write_now()
+
+    def closed(self) -> None:
+        """Write what was typed last."""
+        self.notes.write_now()
 
     def _show_run(self, run: object) -> None:
         self._run = run if isinstance(run, RunState) else None
@@ -241,14 +267,20 @@ class MonitorPage(Page):
         self._run.updated.connect(self._news)
         self._run.loaded.connect(self._take_data)
         self.log.set_run(self._run.run.console_path)
+        self._take_notes()
         self._take_data()
+
+    def _take_notes(self) -> None:
+        """Notes may have been written on another page."""
+        if self._run is not None:
+            self.notes.set_run(self._run.run.path, self._run.name)
 
     def _take_data(self) -> None:
         """The run's data is another object: at first, and when all of its file is read."""
         if self._run is None:
             return
         self.timeline.set_data(self._run.data)
-        self.loss.set_data(self._run.data)
+        self.loss.set_data(self._run.data, self._run.run.path, _drawn_alike(self._run))
         self.gpus.clear()
         self.film.set_run(self._run)
         self._draw_timer.start(_TURN_MS)
@@ -315,9 +347,25 @@ class MonitorPage(Page):
     def _point(self, step: float) -> None:
         """A point of a curve leads to its pictures."""
         if self._run is not None:
-            place = round(min(max(step, 0), self._run.data.last_step))
-            self.film.pin(place)
-            self.context.point_requested.emit(place)
+            self.context.point_requested.emit(round(min(max(step, 0), self._run.data.last_step)))
+
+    def _show_point(self, step: int) -> None:
+        """Frame the samples near a step, and bring them into view once they have their places."""
+        self.film.pin(step)
+        QTimer.singleShot(0, self._show_film)
+
+    def _show_film(self) -> None:
+        self.area.ensureWidgetVisible(self.film, 0, 8)
+
+    def _bookmark(self, step: int, text: str) -> None:
+        self.notes.bookmark(step, text)
+        self.context.note.emit(f"Step {step:,} is kept: a flag on the curves, and a line in Notes.", "info")
+
+    def _open_grid(self, job: Path) -> None:
+        """The Grids page shows which grid was asked for when it comes to the front."""
+        self.view.close_view()
+        self.context.grid_job = job
+        self.context.page_requested.emit("grids")
 
     def _make_grid(self, step: int) -> None:
         """The Grids page reads which step was asked for when it comes to the front."""

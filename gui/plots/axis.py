@@ -37,6 +37,11 @@ class NumberAxis(pg.AxisItem):
         self.setTickDensity(1.8 if orientation == "left" else 1.0)
         self.setStyle(tickLength=0, autoExpandTextSpace=False, tickTextOffset=8, maxTickLevel=0)
 
+    def behind(self) -> NumberAxis:
+        """Draw its grid behind the curves, where pyqtgraph has it over them."""
+        self.setZValue(-1000)
+        return self
+
     def restyle(self, tokens: Tokens, font: QFont) -> None:
         """Take on a theme."""
         small = QFont(font)

@@ -15,6 +15,7 @@ from core.run_data import Floats
 from gui import theme
 from gui.plots.axis import NumberAxis
 from gui.plots.decimate import Blocks, decimate_columns, inner_range, thin
+from gui.plots.plot_marks import PlotMarks, with_zero
 from gui.plots.timeline import Timeline, nearest
 from gui.theme import Tokens
 
@@ -43,6 +44,7 @@ class Series:
     Attributes:
         color: The colour in a theme; it belongs to the meaning and is the same everywhere.
         noisy: Drawn faint, behind, without antialiasing; its spikes do not stretch the y axis.
+        tip: What it is, where the label does not say it all.
     """
 
     key: str
@@ -52,6 +54,7 @@ class Series:
     alpha: int = 255
     noisy: bool = False
     dashed: bool = False
+    tip: str = ""
 
 
 class _View(pg.ViewBox):
@@ -105,8 +108,6 @@ class CurvePlot(pg.PlotWidget):
         self._dots: dict[str, pg.ScatterPlotItem] = {}
         self._hidden: set[str] = set()
         self._log = False
-        self._minimum: tuple[float, float] | None = None
-        self._usable: tuple[float, float] | None = None
         self._refresh_timer = QTimer(self, singleShot=True, interval=4)
         self._refresh_timer.timeout.connect(self.refresh)
         self._build()
@@ -122,21 +123,9 @@ class CurvePlot(pg.PlotWidget):
         self.viewport().setMouseTracking(True)
         self._axes["left"].setWidth(LEFT_AXIS)
         self._axes["bottom"].setHeight(24)
+        self._axes["left"].behind()
         self.getPlotItem().layout.setContentsMargins(0, 6, 10, 0)
-        self._region = pg.LinearRegionItem(movable=False)
-        self._region.setZValue(-20)
-        self._region_text = pg.TextItem(anchor=(0, 0))
-        self._mark = pg.ScatterPlotItem(size=11, pxMode=True)
-        self._mark.setZValue(30)
-        self._mark_text = pg.TextItem(anchor=(0.5, 0))
-        self._mark_text.setZValue(31)
-        self._cross = pg.InfiniteLine(angle=90, movable=False)
-        self._cross.setZValue(40)
-        self._pin = pg.InfiniteLine(angle=90, movable=False)
-        self._pin.setZValue(25)
-        for item in (self._region, self._region_text, self._mark, self._mark_text, self._cross, self._pin):
-            item.hide()
-            self.view.addItem(item, ignoreBounds=True)
+        self.marks = PlotMarks(self.view, self.timeline)
         self._place_label = QLabel(self)
         self._place_label.setProperty("role", "badge")
         self._place_label.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
@@ -145,10 +134,15 @@ class CurvePlot(pg.PlotWidget):
     def _connect(self) -> None:
         self.view.sigRangeChangedManually.connect(lambda *_: self.timeline.set_range(*self.view.viewRange()[0]))
         self.view.double_clicked.connect(self.timeline.reset)
-        self.view.clicked.connect(lambda x: self.timeline.clicked.emit(float(self.timeline.inverse(np.array([x]))[0])))
+        self.view.clicked.connect(self._clicked)
         self.timeline.changed.connect(self.refresh_soon)
         self.timeline.cursor_changed.connect(self._show_cursor)
         theme.signals().changed.connect(self.restyle)
+
+    def _clicked(self, x: float) -> None:
+        """Tell the step that was clicked; near a bookmark's flag it is the bookmark's."""
+        flag = self.marks.flag_near(x)
+        self.timeline.clicked.emit(float(self.timeline.inverse(np.array([x]))[0]) if flag is None else flag)
 
     def set_series(self, series: Iterable[Series]) -> None:
         """Draw these curves, the first one behind; points that are known by key stay."""
@@ -176,7 +170,16 @@ class CurvePlot(pg.PlotWidget):
 
     def set_marks(self, minimum: tuple[float, float] | None, usable: tuple[float, float] | None) -> None:
         """Mark the minimum (step, value) and shade the usable range (steps); None for what there is not."""
-        self._minimum, self._usable = minimum, usable
+        self.marks.minimum, self.marks.usable = minimum, usable
+
+    def set_flags(self, flags: Iterable[tuple[float, str]]) -> None:
+        """Bookmarks: steps with a few words each."""
+        self.marks.set_flags(sorted(flags))
+        self.refresh_soon()
+
+    def set_zero(self, shown: bool) -> None:
+        """Draw a line at 0 and keep it in the range."""
+        self.marks.zero = shown
 
     def set_visible(self, key: str, visible: bool) -> None:
         """Show or hide a curve."""
@@ -186,6 +189,10 @@ class CurvePlot(pg.PlotWidget):
     def is_hidden(self, key: str) -> bool:
         """Whether a curve was hidden by set_visible()."""
         return key in self._hidden
+
+    def hidden(self) -> list[str]:
+        """Curves that were hidden."""
+        return sorted(self._hidden)
 
     def set_log(self, log: bool) -> None:
         """Logarithmic or linear y axis."""
@@ -233,6 +240,8 @@ class CurvePlot(pg.PlotWidget):
         shown = [one for key, one in self.series.items() if key not in self._hidden]
         drawn = {one.key: self._columns(one.key, fine if one.noisy else coarse) for one in shown}
         low, high = self._fit(drawn)
+        if self.marks.zero and not self._log:
+            low, high = with_zero(low, high)
         height = max(1.0, self.view.height()) / (high - low)
         for key in self.series:
             x, y = thin(*drawn.get(key, (_NONE, _NONE)), 0.7 / height)
@@ -241,7 +250,7 @@ class CurvePlot(pg.PlotWidget):
         self.view.setRange(
             xRange=(self.timeline.low, self.timeline.high), yRange=(low, high), padding=0, disableAutoRange=False
         )
-        self._draw_marks(low, high)
+        self.marks.draw(low, high, self._bend)
         self._show_cursor()
 
     def _columns(self, key: str, edges: Floats) -> tuple[Floats, Floats]:
@@ -281,43 +290,16 @@ class CurvePlot(pg.PlotWidget):
             return low - 0.1 * span, high + 0.1 * span
         return low - _ROOM_BELOW * span, high + _ROOM_ABOVE * span
 
-    def _draw_marks(self, low: float, high: float) -> None:
-        for item in (self._region, self._region_text, self._mark, self._mark_text):
-            item.hide()
-        self._pin.setVisible(self.timeline.pinned is not None)
-        if self.timeline.pinned is not None:
-            self._pin.setPos(float(self.timeline.forward(np.array([self.timeline.pinned]))[0]))
-        if self._usable is not None:
-            left, right = map(float, self.timeline.forward(np.array(self._usable)))
-            self._region.setRegion((left, right))
-            self._region_text.setPos(max(left, self.timeline.low), high)
-            self._region.show()
-            self._region_text.setVisible(left < self.timeline.high and right > self.timeline.low)
-        if self._minimum is not None:
-            step, value = self._minimum
-            x, y = float(self.timeline.forward(np.array([step]))[0]), float(self._bend(np.array([value]))[0])
-            self._mark.setData([x], [y])
-            self._mark_text.setText(f"min {value:.4g} at step {step:,.0f}")
-            self._mark_text.setPos(x, y)
-            self._mark_text.setAnchor(self._text_anchor(x, y, low, high))
-            self._mark.show()
-            self._mark_text.setVisible(self.timeline.low <= x <= self.timeline.high)
-
-    def _text_anchor(self, x: float, y: float, low: float, high: float) -> tuple[float, float]:
-        """Keep the minimum's words inside the plot: over the mark, or under it near the top."""
-        across = (x - self.timeline.low) / (self.timeline.high - self.timeline.low)
-        return min(1.0, max(0.0, (across - 0.1) / 0.8)), 1.3 if (y - low) / (high - low) < 0.8 else -0.3
-
     def _show_cursor(self) -> None:
         if self.plotItem is None:
             return
         step = self.timeline.cursor
         shown = step is not None
-        self._cross.setVisible(shown)
+        self.marks.cross.setVisible(shown)
         self._place_label.setVisible(shown)
         if step is not None:
             x = float(self.timeline.forward(np.array([step]))[0])
-            self._cross.setPos(x)
+            self.marks.cross.setPos(x)
             self._place_label.setText(self.timeline.words(step))
             self._place_label.adjustSize()
             left, right = self.plot_edges()
@@ -338,22 +320,7 @@ class CurvePlot(pg.PlotWidget):
         for axis in self._axes.values():
             axis.restyle(tokens, font)
         self._axes["left"].setGrid(255)
-        shade = QColor(tokens.good)
-        shade.setAlpha(28)
-        self._region.setBrush(shade)
-        for border in self._region.lines:
-            border.setPen(pg.mkPen(None))
-        self._region_text.setText("usable range", color=tokens.good)
-        self._mark_text.setColor(tokens.text)
-        ground = QColor(tokens.surface)
-        ground.setAlpha(190)
-        self._mark_text.fill = self._region_text.fill = pg.mkBrush(ground)
-        self._mark.setPen(pg.mkPen(tokens.surface, width=2))
-        self._mark.setBrush(pg.mkBrush(tokens.text))
-        for text in (self._region_text, self._mark_text):
-            text.setFont(font)
-        self._pin.setPen(pg.mkPen(tokens.accent))
-        self._cross.setPen(pg.mkPen(tokens.dim, style=Qt.PenStyle.DashLine))
+        self.marks.restyle(tokens, font)
         self._style_curves(tokens)
 
     def _style_curves(self, tokens: Tokens) -> None:

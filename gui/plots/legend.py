@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from PySide6.QtCore import QRectF, QSize, Qt
-from PySide6.QtGui import QColor, QFont, QFontMetricsF, QPainter, QPaintEvent, QPen
-from PySide6.QtWidgets import QAbstractButton, QApplication
+from PySide6.QtCore import QRectF, QSize, Qt, Signal
+from PySide6.QtGui import QColor, QFont, QFontMetricsF, QLinearGradient, QPainter, QPaintEvent, QPen, QResizeEvent
+from PySide6.QtWidgets import QAbstractButton, QApplication, QWidget
 
 from gui import theme
 from gui.plots.curve_plot import Series
+from gui.widgets.elided import Elided
+from gui.widgets.flow import Flow
 
 _SWATCH = 14
+#: Pixels between two entries, and between two lines of them.
+_LINE_GAP = 4
 
 
 class LegendEntry(QAbstractButton):
@@ -30,7 +34,8 @@ class LegendEntry(QAbstractButton):
         self.setCursor(Qt.CursorShape.PointingHandCursor)
         self.setFocusPolicy(Qt.FocusPolicy.TabFocus)
         self.setAccessibleName(series.label)
-        self.setToolTip(f"Click to hide or show: {series.label}")
+        self.setToolTip(f"{series.tip or series.label}. Click to hide or show it.")
+        self.toggled.connect(self.updateGeometry)
         theme.signals().changed.connect(self._repaint)
 
     def _repaint(self, *_: object) -> None:
@@ -54,10 +59,10 @@ class LegendEntry(QAbstractButton):
         return plain, bold
 
     def sizeHint(self) -> QSize:
-        """Swatch, name, and room for the widest value."""
+        """Swatch, name, and room for the widest value where one is shown."""
         plain, bold = self._fonts()
         name = QFontMetricsF(plain).horizontalAdvance(self.series.label)
-        value = QFontMetricsF(bold).horizontalAdvance(self._widest)
+        value = QFontMetricsF(bold).horizontalAdvance(self._widest) if self.isChecked() else 0
         return QSize(round(_SWATCH + 8 + name + 6 + value + 12), 24)
 
     def minimumSizeHint(self) -> QSize:
@@ -75,8 +80,11 @@ class LegendEntry(QAbstractButton):
         on = self.isChecked()
         if self.series.noisy:
             color.setAlpha(110)
-        style = Qt.PenStyle.DashLine if self.series.dashed else Qt.PenStyle.SolidLine
-        painter.setPen(QPen(color if on else QColor(tokens.border), 6 if self.series.noisy else 3, style))
+        pen = QPen(color if on else QColor(tokens.border), 6 if self.series.noisy else 3)
+        if self.series.dashed:
+            pen.setCapStyle(Qt.PenCapStyle.FlatCap)
+            pen.setDashPattern([1.3, 0.9])
+        painter.setPen(pen)
         middle = self.height() / 2
         painter.drawLine(2, round(middle), _SWATCH, round(middle))
         name = QFontMetricsF(plain).horizontalAdvance(self.series.label)
@@ -91,4 +99,116 @@ class LegendEntry(QAbstractButton):
         if self.hasFocus() or self.underMouse():
             painter.setPen(QPen(QColor(tokens.accent if self.hasFocus() else tokens.border), 1))
             painter.drawLine(round(left), self.height() - 3, round(left + name), self.height() - 3)
+        painter.end()
+
+
+class LegendRow(QWidget):
+    """The entries of a plot side by side, in as many lines as the width asks for, and dim words after them.
+
+    Signals:
+        toggled: A curve (its key) was shown or hidden by the user.
+    """
+
+    toggled = Signal(str, bool)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.entries: dict[str, LegendEntry] = {}
+        self.remark = Elided("", "dim")
+        self._flow = Flow(self, spacing=_LINE_GAP)
+        self._flow.addWidget(self.remark)
+        self.fit()
+
+    def show_series(self, series: Sequence[Series], words: Callable[[float], str], widest: str) -> None:
+        """One entry for each curve."""
+        self._flow.removeWidget(self.remark)
+        for old in self.entries.values():
+            self._flow.removeWidget(old)
+            old.hide()
+            old.deleteLater()
+        self.entries = {}
+        for one in series:
+            entry = LegendEntry(one, words, widest)
+            entry.toggled.connect(lambda shown, key=one.key: self.toggled.emit(key, shown))
+            entry.toggled.connect(self.fit)
+            self.entries[one.key] = entry
+            self._flow.addWidget(entry)
+            entry.show()  # at once, for what is hidden takes no room
+        self._flow.addWidget(self.remark)
+        self.fit()
+
+    def say(self, remark: str) -> None:
+        """The dim words."""
+        if remark != self.remark.text():
+            self.remark.setText(remark)
+            self.fit()
+
+    def minimumSizeHint(self) -> QSize:
+        """Of any width; as high as its lines."""
+        return QSize(0, self.height())
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Another width may have another number of lines."""
+        super().resizeEvent(event)
+        self.fit()
+
+    def fit(self, *_: object) -> None:
+        """As high as the lines that the width asks for."""
+        self.remark.setVisible(bool(self.remark.text()))
+        self._flow.invalidate()
+        self.setFixedHeight(max(24, self._flow.heightForWidth(max(200, self.width()))))
+
+
+class AgeBar(QWidget):
+    """A bar that runs through the colours from the first step to the last, with the steps at its ends."""
+
+    def __init__(self, color: Callable[[theme.Tokens, float], str]) -> None:
+        super().__init__()
+        self._color = color
+        self._ends = (0.0, 0.0)
+        self.setAccessibleName("Colours by step")
+        theme.signals().changed.connect(self._repaint)
+
+    def _repaint(self, *_: object) -> None:
+        self.update()
+
+    def set_ends(self, first: float, last: float) -> None:
+        """The steps at its ends."""
+        if (first, last) != self._ends:
+            self._ends = (first, last)
+            self.updateGeometry()
+            self.update()
+
+    def _words(self) -> tuple[str, str]:
+        return f"step {self._ends[0]:,.0f}", f"{self._ends[1]:,.0f}"
+
+    def sizeHint(self) -> QSize:
+        """Both numbers and the bar between them."""
+        width = sum(self.fontMetrics().horizontalAdvance(word) for word in self._words())
+        return QSize(width + 120, 24)
+
+    def minimumSizeHint(self) -> QSize:
+        """As its hint: it is short."""
+        return self.sizeHint()
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        """Number, bar, number."""
+        tokens = theme.current()
+        painter = QPainter(self)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        painter.setPen(QColor(tokens.dim))
+        first, last = self._words()
+        left = self.fontMetrics().horizontalAdvance(first) + 8
+        right = self.width() - self.fontMetrics().horizontalAdvance(last) - 8
+        middle = Qt.AlignmentFlag.AlignVCenter
+        painter.drawText(QRectF(0, 0, left, self.height()), middle | Qt.AlignmentFlag.AlignLeft, first)
+        painter.drawText(
+            QRectF(right, 0, self.width() - right, self.height()), middle | Qt.AlignmentFlag.AlignRight, last
+        )
+        shades = QLinearGradient(left, 0, right, 0)
+        for place in range(9):
+            shades.setColorAt(place / 8, QColor(self._color(tokens, place / 8)))
+        painter.setPen(Qt.PenStyle.NoPen)
+        painter.setBrush(shades)
+        painter.drawRoundedRect(QRectF(left, self.height() / 2 - 4, right - left, 8), 4, 4)
         painter.end()

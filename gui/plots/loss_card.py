@@ -1,41 +1,28 @@
-"""The loss card: raw and smoothed training loss, the stable losses, minimum and usable range, and their controls."""
+"""The loss card: one run's losses in five views, over the run and over the timestep, with legend and controls."""
 
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
-import numpy as np
 from PySide6.QtCore import Qt, QTimer
-from PySide6.QtGui import QColor
-from PySide6.QtWidgets import QComboBox, QFrame, QHBoxLayout, QSizePolicy, QSlider, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QComboBox, QFrame, QSizePolicy, QSlider, QStackedLayout, QVBoxLayout, QWidget
 
-from core.run_data import AXES, Curve, RunData
-from gui.plots.curve_plot import CurvePlot, Series
-from gui.plots.legend import LegendEntry
-from gui.plots.marks import minimum, usable_range
-from gui.plots.smoothing import Smoother, weight_of
+from core.run_data import AXES, RunData
+from gui.plots.curve_plot import CurvePlot
+from gui.plots.draws_card import DrawsPanel, HistogramPanel
+from gui.plots.draws_source import DrawsSource
+from gui.plots.legend import LegendEntry, LegendRow
+from gui.plots.loss_views import CURVE_VIEWS, CurveView
 from gui.plots.timeline import AXIS_LABELS, Timeline
-from gui.theme import Tokens
-from gui.widgets.basics import button, label, row
+from gui.widgets.basics import button, label, row, tool
 from gui.widgets.elided import Elided
+from gui.widgets.segments import Segments
 
-#: Timesteps of the noise schedule that every Stable Diffusion model is trained with.
-_TIMESTEPS = 1000
 #: The smoothing slider has so many places for windows of 1 to 10,000 steps.
 _PLACES, _DECADES = 80, 4.0
-#: Points smoothed in one go; more follow in the next turn of the event loop, so that the window keeps answering. The
-#: curve is drawn again when so many have come.
-_SMOOTHED_AT_ONCE = 20_000
-_SMOOTHED_A_DRAWING = 200_000
-#: Curve colours that buckets of timesteps run through.
-_RAMP = (0, 2, 5, 1)
-
-LOSSES = (
-    Series("loss", "Training loss", lambda t: t.dim, 1.0, 80, noisy=True),
-    Series("smooth", "Smoothed", lambda t: t.dim, 1.6),
-    Series("stable/train", "Stable, training pictures", lambda t: t.curves[0], 2.6),
-    Series("stable/validation", "Stable, held-out pictures", lambda t: t.curves[1], 2.6),
-)
+#: While a long curve is smoothed piece by piece it is drawn again once in so many pieces: that takes longer.
+_PIECES_A_DRAWING = 10
 
 
 def window_of(place: int) -> float:
@@ -43,49 +30,31 @@ def window_of(place: int) -> float:
     return float(10 ** (_DECADES * place / _PLACES))
 
 
-def bucket_series(split: str, number: int, count: int) -> Series:
-    """How the curve of a timestep bucket looks: blue for little noise, over green and gold, to vermilion for much."""
-    first, last = round(_TIMESTEPS * number / count), round(_TIMESTEPS * (number + 1) / count) - 1
-    place = number / max(1, count - 1) * (len(_RAMP) - 1)
-
-    def color(tokens: Tokens) -> str:
-        """A mix of two neighbours on the ramp; four buckets are its four colours."""
-        low = min(int(place), len(_RAMP) - 2)
-        one, other = (QColor(tokens.curves[_RAMP[low + i]]) for i in (0, 1))
-        parts = [(one.red(), other.red()), (one.green(), other.green()), (one.blue(), other.blue())]
-        red, green, blue = (round(a + (b - a) * (place - low)) for a, b in parts)
-        return QColor(red, green, blue).name()
-
-    return Series(f"stable/{split}/{number}", f"timesteps {first}–{last}", color, 2.2)
-
-
-def loss_words(value: float) -> str:
-    """A loss with four digits."""
-    return f"{value:.4f}" if 1e-3 <= abs(value) < 1e3 else f"{value:.3g}"
-
-
 class LossCard(QFrame):
-    """The plot with its legend and controls; refresh() takes in what the run's data has got."""
+    """Plots with their legend and controls; refresh() takes in what the run's data has got."""
 
     def __init__(self, timeline: Timeline) -> None:
         super().__init__()
         self.setProperty("card", True)
         self.timeline = timeline
         self.plot = CurvePlot(timeline)
-        self.legend: dict[str, LegendEntry] = {}
+        self.source = DrawsSource(self)
+        self.curve_views: dict[str, CurveView] = {made.name: made for made in (view() for view in CURVE_VIEWS)}
+        self.panels = {made.name: made for made in (DrawsPanel(), HistogramPanel())}
         self._data = RunData()
-        self._smoother = Smoother(0.0)
-        self._smoothed: object = None
         self._chosen_smoothing = False
-        self._buckets = 0
+        self._told: set[str] = set()
+        self._pieces = 0
         self._smooth_more = QTimer(self, singleShot=True, interval=1)
         self._smooth_more.timeout.connect(self._smooth_on)
         self._make_controls()
         self._lay_out()
         self._connect()
-        self._show_series(LOSSES)
+        self._switch()
 
     def _make_controls(self) -> None:
+        views = [*self.curve_views.values(), *self.panels.values()]
+        self.views = Segments([(view.name, view.label, view.tip) for view in views])
         self.axis = QComboBox()
         for name in AXES:
             self.axis.addItem(AXIS_LABELS[name], name)
@@ -95,37 +64,32 @@ class LossCard(QFrame):
         self.smoothing.setRange(0, _PLACES)
         self.smoothing.setFixedWidth(96)
         self.smoothing.setAccessibleName("Smoothing")
-        self.smoothing_words = label("", "dim")
-        self.smoothing_words.setFixedWidth(112)
+        self.smoothing_words = Elided("", "dim")
         self.log = button("Log", tip="Logarithmic vertical axis")
-        self.by_timestep = button(
-            "By timestep",
-            tip="The stable loss of each part of the timesteps against its first measurement: "
-            "low timesteps are detail, high ones composition",
-        )
-        for toggle in (self.log, self.by_timestep):
-            toggle.setCheckable(True)
-        self.follow = button("Follow", "forward", tip="Show the whole run and follow it (double click in the plot)")
+        self.log.setCheckable(True)
+        self.follow = tool("forward", "Show the whole run and follow it (double click in the plot)")
         self.follow.hide()
 
     def _lay_out(self) -> None:
-        head = row(label("Loss", "heading"), None, self.follow, self.smoothing, self.smoothing_words, spacing=8)
-        for widget in (self.log, self.by_timestep, self.axis):
-            head.addWidget(widget)
-        self._legend_row = QHBoxLayout()
-        self._legend_row.setSpacing(12)
-        legend = QWidget()
-        legend.setLayout(self._legend_row)
-        self._legend_row.setContentsMargins(0, 0, 0, 0)
-        self.empty = label("", "dim")
+        head = row(self.views, None, self.follow, self.smoothing, self.smoothing_words, self.log, self.axis)
+        self.legend_row = LegendRow()
+        curves = QWidget()
+        below = QVBoxLayout(curves)
+        below.setContentsMargins(0, 0, 0, 0)
+        below.setSpacing(4)
+        below.addWidget(self.legend_row)
+        below.addWidget(self.plot, 1)
+        self.plot.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
+        self.empty = label("", "dim", wrap=True)
         self.empty.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        self._stack = QStackedLayout()
+        for page in (curves, *self.panels.values(), self.empty):
+            self._stack.addWidget(page)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(16, 10, 12, 6)
         layout.setSpacing(4)
         layout.addLayout(head)
-        layout.addWidget(legend)
-        layout.addWidget(self.plot, 1)
-        self.plot.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
+        layout.addLayout(self._stack, 1)
         self.setMinimumHeight(288)
 
     def _connect(self) -> None:
@@ -133,34 +97,124 @@ class LossCard(QFrame):
         self.smoothing.valueChanged.connect(self._smooth_anew)
         self.smoothing.actionTriggered.connect(self._choose_smoothing)
         self.smoothing.sliderMoved.connect(self._choose_smoothing)
-        self.log.toggled.connect(self.plot.set_log)
-        self.by_timestep.toggled.connect(lambda _: self._switch())
+        self.log.toggled.connect(lambda _: self._bend())
+        self.views.chosen.connect(lambda _: self._switch())
+        self.legend_row.toggled.connect(self._toggled)
         self.follow.clicked.connect(self.timeline.reset)
-        self.timeline.changed.connect(lambda: self.follow.setVisible(not self.timeline.following))
+        self.timeline.changed.connect(self._offer_follow)
         self.plot.values_changed.connect(self._read_out)
+        self.source.changed.connect(self._draws_changed)
         self.smoothing.setValue(round(_PLACES * 2 / _DECADES))
 
-    def set_data(self, data: RunData) -> None:
-        """Draw another run from the next refresh on."""
+    # -- the run ----------------------------------------------------------------------------------------------
+
+    def set_data(self, data: RunData, path: Path | None = None, density: tuple[int, int] | None = None) -> None:
+        """Draw another run from the next refresh on.
+
+        `path` is its folder, where its draws are; `density` the first and last timestep, where all between are drawn
+        alike.
+        """
         self._data = data
-        self._smoothed = None
-        self._buckets = 0
         self._chosen_smoothing = False
-        self.by_timestep.setChecked(False)
+        self._told = set()
+        self.curve_views = {made.name: made for made in (view() for view in CURVE_VIEWS)}
+        for key in self.plot.hidden():
+            self.plot.set_visible(key, True)
+        self.panels["histogram"].density = density
+        self.source.set_run(path, data)
+        self.views.choose(CURVE_VIEWS[0].name)
+        self._show_series()
 
     def refresh(self) -> None:
         """Draw what is known now."""
         self._offer_axes()
         self._fit_smoothing()
-        count = self._bucket_count()
-        self.by_timestep.setEnabled(count > 1)
-        if self.by_timestep.isChecked():
-            if count != self._buckets:
-                self._switch()
-            self._feed_buckets()
-        else:
-            self._feed_losses()
+        self.source.refresh()
+        view = self._view()
+        if view is None:
+            panel = self.panels[self.views.current]
+            panel.refresh(self._data)
+            self._show(panel, panel.empty(self._data, self.source))
+            return
+        series = view.series(self._data, self.source.draws)
+        if {one.key for one in series} != set(self.legend):
+            self._show_series()
+        self._feed()
+        self._show(self._stack.widget(0), view.empty(self._data))
+        self.legend_row.say(view.remark(self._data))
+
+    @property
+    def legend(self) -> dict[str, LegendEntry]:
+        """Entries of the curves that are drawn over the run."""
+        return self.legend_row.entries
+
+    def _view(self) -> CurveView | None:
+        """The view that is shown, where it is one over the run."""
+        return self.curve_views.get(self.views.current)
+
+    def _show(self, page: QWidget, why_empty: str) -> None:
+        """The plot, or the sentence that says why there is none."""
+        self.empty.setText(why_empty)
+        self._stack.setCurrentWidget(self.empty if why_empty else page)
+
+    def _draws_changed(self) -> None:
+        for panel in self.panels.values():
+            panel.show_draws(self.source.draws)
+        self.refresh()
+
+    # -- the views --------------------------------------------------------------------------------------------
+
+    def _switch(self) -> None:
+        """Another view: its controls, curves and words."""
+        view = self._view()
+        over_run = view is not None
+        self.axis.setVisible(over_run)
+        self.log.setVisible(view is not None and view.can_log)
+        for widget in (self.smoothing, self.smoothing_words):
+            widget.setVisible(view is not None and view.smooths)
+        self._offer_follow()
+        if view is not None:
+            self.plot.set_zero(view.zero)
+            self._show_series()
+        self._bend()
+        self.refresh()
+
+    def _show_series(self) -> None:
+        view = self._view()
+        if view is None:
+            return
+        draws = self.source.draws
+        for key in view.hidden(self._data, draws) - self._told:
+            self.plot.set_visible(key, False)
+        series = view.series(self._data, draws)
+        self.legend_row.show_series(series[::-1] if view.top_first else series, view.words, view.widest)
+        for key, entry in self.legend.items():
+            entry.blockSignals(True)
+            entry.setChecked(not self.plot.is_hidden(key))
+            entry.blockSignals(False)
+            entry.updateGeometry()
+        self.legend_row.fit()
+        self.plot.set_series(series)
+
+    def _toggled(self, key: str, shown: bool) -> None:
+        """The user decides about a curve; from now on nobody else does."""
+        self._told.add(key)
+        self.plot.set_visible(key, shown)
+
+    def _feed(self) -> None:
+        view = self._view()
+        if view is None:
+            return
+        if not view.feed(self.plot, self._data, self.source.draws, window_of(self.smoothing.value())):
+            self._smooth_more.start()
         self.plot.refresh_soon()
+
+    def _bend(self) -> None:
+        view = self._view()
+        self.plot.set_log(view is not None and view.can_log and self.log.isChecked())
+
+    def _offer_follow(self) -> None:
+        self.follow.setVisible(self._view() is not None and not self.timeline.following)
 
     def _offer_axes(self) -> None:
         """Only units that the run has readings for can be chosen."""
@@ -171,91 +225,20 @@ class LossCard(QFrame):
             if item.isEnabled() != (name in known):
                 item.setEnabled(name in known)
 
-    def _feed_losses(self) -> None:
-        loss = self._data.curve("loss")
-        self._extend_smoothed(loss)
-        self.plot.set_points("loss", loss.steps, loss.values, (id(loss), loss.cuts))
-        smooth = self._smoother.values
-        self.plot.set_points("smooth", loss.steps[: len(smooth)], smooth, self._smoothed)
-        for split in ("train", "validation"):
-            curve = self._data.curve(f"stable/{split}")
-            self.plot.set_points(f"stable/{split}", curve.steps, curve.values, (id(curve), curve.cuts))
-        ruler = self._data.curve("stable/validation")
-        least = minimum(ruler.steps, ruler.values) if len(ruler) > 1 else None
-        self.plot.set_marks(least, usable_range(ruler.steps, ruler.values))
-
-    def _extend_smoothed(self, loss: Curve) -> None:
-        """Smooth what is new; all of it after a resume, for another run, or with another window."""
-        weight = weight_of(window_of(self.smoothing.value()))
-        stamp = (id(loss), loss.cuts, weight)
-        if stamp != self._smoothed:
-            self._smoothed = stamp
-            self._smoother = Smoother(weight)
-        done = len(self._smoother)
-        self._smoother.extend(loss.values[done : done + _SMOOTHED_AT_ONCE])
-        if len(self._smoother) < len(loss):
-            self._smooth_more.start()
+    # -- smoothing --------------------------------------------------------------------------------------------
 
     def _smooth_on(self) -> None:
-        """Smooth the next points of a long curve; seldom draw them, for that takes longer than the smoothing."""
-        loss = self._data.curve("loss")
-        before = len(self._smoother)
-        self._extend_smoothed(loss)
-        done = len(self._smoother)
-        if done == len(loss) or done // _SMOOTHED_A_DRAWING > before // _SMOOTHED_A_DRAWING:
-            self.refresh()
-
-    def _split(self) -> str:
-        """The split whose buckets are shown: held-out pictures where there are any."""
-        return "validation" if len(self._data.curve("stable/validation")) else "train"
-
-    def _bucket_count(self) -> int:
-        count = 0
-        while f"stable/{self._split()}/{count}" in self._data.curves:
-            count += 1
-        return count
-
-    def _feed_buckets(self) -> None:
-        """Each bucket against its first measurement: their losses have different scales."""
-        for number in range(self._buckets):
-            key = f"stable/{self._split()}/{number}"
-            curve = self._data.curve(key)
-            first = curve.values[np.isfinite(curve.values)][:1]
-            scale = 100 / first[0] if len(first) and first[0] else np.nan
-            self.plot.set_points(key, curve.steps, curve.values * scale)
-        self.plot.set_marks(None, None)
-
-    def _switch(self) -> None:
-        """Between the losses and their parts by timestep."""
-        if self.by_timestep.isChecked():
-            self._buckets = self._bucket_count()
-            self._show_series([bucket_series(self._split(), n, self._buckets) for n in range(self._buckets)])
-            self._feed_buckets()
+        """Smooth the next piece of a long curve; seldom draw it, for that takes longer than the smoothing."""
+        view = self._view()
+        if view is None:
+            return
+        self._pieces += 1
+        if view.feed(self.plot, self._data, self.source.draws, window_of(self.smoothing.value())):
+            self._pieces = 0
         else:
-            self._show_series(LOSSES)
-            self._feed_losses()
-
-    def _show_series(self, series: tuple[Series, ...] | list[Series]) -> None:
-        while item := self._legend_row.takeAt(0):
-            if (widget := item.widget()) is not None:
-                widget.hide()
-                widget.deleteLater()
-        self.legend = {}
-        percent = series is not LOSSES
-        for one in series:
-            words = (lambda value: f"{value:.1f} %") if percent else loss_words
-            entry = LegendEntry(one, words, "100.0 %" if percent else "0.0000")
-            entry.setChecked(not self.plot.is_hidden(one.key))
-            entry.toggled.connect(lambda shown, key=one.key: self.plot.set_visible(key, shown))
-            self.legend[one.key] = entry
-            self._legend_row.addWidget(entry)
-        if percent:
-            self._legend_row.addWidget(Elided(f"of the first measurement, {self._split_words()}", "dim"))
-        self._legend_row.addStretch(1)
-        self.plot.set_series(series)
-
-    def _split_words(self) -> str:
-        return "held-out pictures" if self._split() == "validation" else "training pictures"
+            self._smooth_more.start()
+        if self._pieces % _PIECES_A_DRAWING == 0:
+            self.plot.refresh_soon()
 
     def _choose_smoothing(self, *_: object) -> None:
         self._chosen_smoothing = True
@@ -271,11 +254,10 @@ class LossCard(QFrame):
     def _smooth_anew(self) -> None:
         steps = window_of(self.smoothing.value())
         words = f"over {round(steps):,} steps" if steps >= 1.5 else "not smoothed"
-        self.smoothing_words.setText(words)
+        self.smoothing_words.say(words)
         self.smoothing.setToolTip(f"Smoothing of the training loss: {words}")
-        if not self.by_timestep.isChecked():
-            self._feed_losses()
-            self.plot.refresh_soon()
+        if (view := self._view()) is not None and view.smooths:
+            self._feed()
 
     def _read_out(self) -> None:
         for key, entry in self.legend.items():

@@ -85,3 +85,36 @@ class Smoother:
         table += carried[:, None]
         table *= powers
         return padded[: len(values)]
+
+
+class SmoothCurve:
+    """A curve that is smoothed piece by piece as it grows, so that a long one never holds up the window.
+
+    Attributes:
+        stamp: The same as long as the smoothed values only grow.
+    """
+
+    #: Points smoothed in one go.
+    PIECE = 20_000
+
+    def __init__(self) -> None:
+        self.stamp: object = None
+        self._smoother = Smoother(0.0)
+
+    @property
+    def values(self) -> Floats:
+        """The smoothed values so far; there may be fewer than the curve has."""
+        return self._smoother.values
+
+    def extend(self, values: Floats, window: float, source: object) -> bool:
+        """Smooth what is new, at most a piece of it; True when nothing is left.
+
+        Another window, or another `source` (the curve is another one, or was cut), begins anew.
+        """
+        stamp = (source, window)
+        if stamp != self.stamp:
+            self.stamp = stamp
+            self._smoother = Smoother(weight_of(window))
+        done = len(self._smoother)
+        self._smoother.extend(values[done : done + self.PIECE])
+        return len(self._smoother) >= len(values)

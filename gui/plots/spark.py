@@ -66,6 +66,7 @@ class Spark(QWidget):
         self.title = title
         self.bounds = bounds
         self.note = ""
+        self.detail = ""
         self._words = words
         self._framed = framed
         self._lines: Sequence[SparkLine] = ()
@@ -99,6 +100,13 @@ class Spark(QWidget):
         self._blocks += [Blocks() for _ in range(len(lines) - len(self._blocks))]
         self.note = note
         self._stale()
+
+    def set_detail(self, text: str, tip: str = "") -> None:
+        """A few dim words beside the title, and all there is to say as the card's tip."""
+        self.setToolTip(tip)
+        if text != self.detail:
+            self.detail = text
+            self.update()
 
     def value_words(self) -> str:
         """The numbers as they are written at the top."""
@@ -157,11 +165,12 @@ class Spark(QWidget):
         painter.setFont(small)
         painter.setPen(QColor(tokens.dim))
         row = QRectF(pad, 8, self.width() - 2 * pad, QFontMetricsF(self.font()).height() + 2)
-        painter.drawText(row, Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter, self.title)
+        title = f"{self.title} · {self.detail}" if self.detail else self.title
+        painter.drawText(row, Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter, title)
         bold = QFont(QApplication.font())
         bold.setWeight(QFont.Weight.DemiBold)
         bold.setFeature(QFont.Tag("tnum"), 1)
-        room = row.width() - QFontMetricsF(small).horizontalAdvance(self.title) - 10
+        room = row.width() - QFontMetricsF(small).horizontalAdvance(title) - 10
         words = self.value_words()
         painter.setPen(QColor(tokens.text if words not in ("–", self.note) else tokens.dim))
         painter.setFont(bold if words != self.note else small)

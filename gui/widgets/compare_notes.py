@@ -63,7 +63,7 @@ class NotesPanel(QWidget):
         """Show another run's notes; what was typed for the one before is written first."""
         self.write_now()
         self.title.setText(name or "Choose a run in the list or in the table")
-        if path is not None and path == self._path:
+        if path is not None and path == self._path and run_notes.read(path) == self._notes:
             return
         self._path = path
         self._notes = run_notes.read(path) if path is not None else Notes()
@@ -73,12 +73,14 @@ class NotesPanel(QWidget):
         self.text.blockSignals(False)
         self._list()
 
-    def bookmark(self, path: Path, name: str, step: int) -> None:
-        """Keep a step of a run."""
+    def bookmark(self, path: Path, name: str, step: int, text: str = "") -> None:
+        """Keep a step of a run; without words one that is kept already keeps its own."""
         if path != self._path:
             self.set_run(path, name)
         self.write_now()
-        self._keep(run_notes.read(path).with_bookmark(step))
+        known = run_notes.read(path)
+        words = text or next((mark.text for mark in known.bookmarks if mark.step == step), "")
+        self._keep(known.with_bookmark(step, words))
 
     def write_now(self) -> None:
         """Write what was typed, if anything was."""

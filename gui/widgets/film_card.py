@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import Signal
-from PySide6.QtWidgets import QComboBox, QFrame, QVBoxLayout
+from pathlib import Path
 
+from PySide6.QtCore import Signal
+from PySide6.QtWidgets import QComboBox, QFrame, QLineEdit, QVBoxLayout, QWidget
+
+from core import grid_finder
 from core.events import Checkpoint, Sample
 from gui.plots.timeline import Timeline
 from gui.run_state import RunState
@@ -22,9 +25,13 @@ class FilmCard(QFrame):
 
     Signals:
         grid_asked: The user wants a grid of the checkpoint of a step.
+        grid_opened: The user wants to see a grid (its folder) that holds that checkpoint already.
+        bookmark_asked: The user wants to keep the step that was clicked, with a few words.
     """
 
     grid_asked = Signal(int)
+    grid_opened = Signal(object)
+    bookmark_asked = Signal(int, str)
 
     def __init__(self, timeline: Timeline, loader: PictureLoader, view: PictureView) -> None:
         super().__init__()
@@ -38,32 +45,50 @@ class FilmCard(QFrame):
         self.point = Elided("", "value")
         self.show_button = button("Show sample", "picture", tip="Enlarge the sample nearest to the step you clicked")
         self.grid_button = button("Make a grid", "grids", tip="Compare the checkpoint nearest to the step you clicked")
+        self.open_grid = button("Open the grid", "open", tip="Show the grid that holds this checkpoint already")
+        self.mark_words = QLineEdit()
+        self.mark_words.setPlaceholderText("A few words")
+        self.mark_words.setAccessibleName("Words of the bookmark")
+        self.mark_words.setMaximumWidth(200)
+        self.mark_words.setMinimumWidth(80)
+        self.mark = button("Bookmark", "tag", tip="Put a flag at this step on the curves, with these words")
         self.unpin = tool("close", "Forget the step you clicked")
         self._view = view
         self._run: RunState | None = None
         self._pinned: int | None = None
         self._in_view: Sample | None = None
-        self._counts = (-1, -1)
+        self._counts = (-1, -1, False)
+        self._grid: Path | None = None
         layout = QVBoxLayout(self)
         layout.setContentsMargins(16, 8, 12, 4)
         layout.setSpacing(4)
-        self._head = row(label("Samples", "heading"), 8, self.prompts, self.words, None, self.point)
-        for widget in (self.show_button, self.grid_button, self.unpin):
-            self._head.addWidget(widget)
-        layout.addLayout(self._head)
+        layout.addLayout(row(label("Samples", "heading"), 8, self.prompts, self.words, None))
+        layout.addWidget(self._point_row())
         layout.addWidget(self.strip)
         self.prompts.currentIndexChanged.connect(lambda _: self._show_samples())
         self.strip.chosen.connect(self.enlarge)
         self.show_button.clicked.connect(self._enlarge_pinned)
         self.grid_button.clicked.connect(self._ask_for_grid)
+        self.open_grid.clicked.connect(self._open_grid)
+        self.mark.clicked.connect(self._bookmark)
+        self.mark_words.returnPressed.connect(self._bookmark)
         self.unpin.clicked.connect(lambda: self.pin(None))
         view.moved.connect(self._walk)
         self.pin(None)
 
+    def _point_row(self) -> QWidget:
+        """What is near the step that was clicked; not there until one is."""
+        self.near = QWidget()
+        offers = (self.show_button, self.open_grid, self.grid_button, self.mark_words, self.mark, self.unpin)
+        layout = row(self.point, *offers)
+        layout.setStretch(0, 1)
+        self.near.setLayout(layout)
+        return self.near
+
     def set_run(self, run: RunState) -> None:
         """Show another run's samples."""
         self._run = run
-        self._counts = (-1, -1)
+        self._counts = (-1, -1, False)
         self.pin(None)
         self.refresh()
 
@@ -72,7 +97,7 @@ class FilmCard(QFrame):
         if self._run is None:
             return
         data = self._run.data
-        counts = (len(data.samples), len(data.checkpoints))
+        counts = (len(data.samples), len(data.checkpoints), self._run.alive)
         if counts == self._counts:
             return
         self._counts = counts
@@ -114,6 +139,8 @@ class FilmCard(QFrame):
         settings = self._run.settings if self._run else None
         if settings is not None and not settings.sample.prompts:
             return "This run has no sample prompts; write some on the Training page, under Samples."
+        if self._run is not None and self._run.is_loaded and not self._run.alive:
+            return "This run has none."
         return "None yet. They appear here, under the steps at which they were drawn."
 
     def nearest_sample(self, step: int) -> Sample | None:
@@ -127,18 +154,30 @@ class FilmCard(QFrame):
 
     def pin(self, step: int | None) -> None:
         """Offer what there is near a step of the curves; None takes the offer away."""
+        if step != self._pinned:
+            self.mark_words.clear()
         self._pinned = step
         self.strip.timeline.pin(step)
         sample = self.nearest_sample(step) if step is not None else None
         saved = self.nearest_checkpoint(step) if step is not None else None
-        near = [f"sample of step {sample.step:,}"] if sample else []
-        near += [f"checkpoint of step {saved.step:,}"] if saved else []
+        near = [f"sample {sample.step:,}"] if sample else []
+        near += [f"checkpoint {saved.step:,}"] if saved else []
         words = f"Near step {step:,}: {', '.join(near) or 'no sample and no checkpoint'}" if step is not None else ""
         self.point.setText(words)
-        offers = ((self.point, True), (self.show_button, sample), (self.grid_button, saved), (self.unpin, True))
-        for widget, shown in offers:
-            widget.setVisible(step is not None and bool(shown))
+        self.near.setVisible(step is not None)
+        self._grid = grid_finder.grid_with(self._run.run.path, saved.path) if saved and self._run else None
+        for widget, shown in ((self.show_button, sample), (self.grid_button, saved), (self.open_grid, self._grid)):
+            widget.setVisible(bool(shown))
         self.strip.set_current(sample)
+
+    def _open_grid(self) -> None:
+        if self._grid is not None:
+            self.grid_opened.emit(self._grid)
+
+    def _bookmark(self) -> None:
+        if self._pinned is not None:
+            self.bookmark_asked.emit(self._pinned, self.mark_words.text().strip())
+            self.mark_words.clear()
 
     def _enlarge_pinned(self) -> None:
         sample = self.nearest_sample(self._pinned) if self._pinned is not None else None

@@ -91,7 +91,7 @@ class FilmStrip(QWidget):
         taken: list[tuple[float, Sample]] = []
         for sample in order:
             x = self._x(sample.step)
-            if not left - 1 <= x <= right + 1:
+            if not left - 1 <= x <= right + 1 and sample is not self._current:  # the framed one stays at the edge
                 continue
             start = min(max(x - _THUMB / 2, left), right - _THUMB)
             if all(abs(start - other) >= _THUMB + _GAP for other, _ in taken):

@@ -119,10 +119,24 @@ def _sensors(step: int, wild: float, now: float) -> Any:
     )
 
 
+def draws_of(first: int, last: int) -> Any:
+    """Four pictures' timesteps and losses a step, as many as a run keeps at most."""
+    import numpy as np
+
+    from core.timestep_losses import RECORD
+
+    chance = np.random.default_rng(first)
+    made = np.empty(4 * (last - first + 1), RECORD)
+    made["step"] = np.repeat(np.arange(first, last + 1), 4)
+    made["timestep"] = chance.integers(0, 1000, len(made))
+    made["loss"] = 0.6 * np.exp(0.3 * chance.normal(size=len(made)) - 0.005 * made["timestep"])
+    return made
+
+
 def write_run(folder: Path) -> dict[str, float]:
-    """A run folder whose events.jsonl holds a million steps, written by the real encoder."""
+    """A run folder of a million steps with their draws, written by the real encoder."""
     from core import events as ev
-    from core import presets
+    from core import presets, timestep_losses
     from core.settings import default_settings
 
     (folder / "samples").mkdir(parents=True)
@@ -147,6 +161,7 @@ def write_run(folder: Path) -> dict[str, float]:
         file.write(ev.encode(started))
         for event in events_of(1, POINTS, began):
             file.write(ev.encode(event))
+    timestep_losses.Recorder(timestep_losses.path_of(folder), 0).append(draws_of(1, POINTS))
     return {"bytes": (folder / "events.jsonl").stat().st_size}
 
 
@@ -156,15 +171,19 @@ def write_live(folder: Path) -> dict[str, float]:
     from PIL import Image
 
     from core import events as ev
+    from core import timestep_losses
 
     facts = {"pid": os.getpid(), "created": psutil.Process().create_time()}
     (folder / "worker.json").write_text(json.dumps(facts), encoding="utf-8")
     writer = ev.Writer(folder / "events.jsonl")
+    draws = timestep_losses.Recorder(timestep_losses.path_of(folder), POINTS)
     until, step = time.monotonic() + LIVE_SECONDS + 8, POINTS
     for event in events_of(POINTS + 1, POINTS + 100_000, time.time() - 0.5 * POINTS):
         writer.write(event)
         time.sleep(1 / 60)
         step += isinstance(event, ev.Step)
+        if isinstance(event, ev.Step):
+            draws.append(draws_of(step, step))
         if step % 120 == 0 and isinstance(event, ev.Step):
             path = f"samples/{step:08d}.png"
             Image.effect_noise((512, 512), 60).convert("RGB").save(folder / path)

@@ -97,6 +97,18 @@ def test_make_the_grid_starts_a_job_that_is_shown(page: GridsPage, qtbot, run: P
     assert [path for path, _ in list_jobs(run)] == [job]
 
 
+def test_a_grid_that_another_page_asks_for_is_shown(page: GridsPage, qtbot, run: Path, tmp_path: Path) -> None:
+    _show(qtbot, page, run)
+    jobs = [grid_job.create(page.settings.settings(), Run(run)).path for _ in range(2)]
+    page.shown()
+    assert page.job_view.state is not None and page.job_view.state.run.path == jobs[1]
+    page.settings.set("grid.run", str(tmp_path / "another run"))
+    page.context.grid_job = jobs[0]
+    page.shown()
+    assert page.job_view.state.run.path == jobs[0] and page.context.grid_job is None
+    assert page.settings.value("grid.run") == str(run)
+
+
 def test_cells_appear_as_they_arrive(page: GridsPage, qtbot, run: Path) -> None:
     _show(qtbot, page, run)
     job = grid_job.create(page.settings.settings(), Run(run))

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 from PySide6.QtCore import QPoint, Qt
 
 from core import events as ev
+from core import run_notes
+from core.run_notes import Bookmark, Notes
 from gui import theme
 from gui.context import Context
 from gui.pages.monitor import MonitorPage, pace_ms
@@ -75,8 +78,8 @@ def test_a_live_run_is_shown_with_its_numbers(page: MonitorPage, qtbot, run: Pat
     assert header.energy.text() == "0.420 kWh · 0.13 EUR"
     assert header.bar.value() == 500
     assert page.loss.legend["stable/validation"].text_shown() == "0.2000"
-    assert page.loss.plot._minimum == (100, 0.1)
-    assert page.loss.plot._usable == (100, pytest.approx(200))
+    assert page.loss.plot.marks.minimum == (100, 0.1)
+    assert page.loss.plot.marks.usable == (100, pytest.approx(200))
     assert page.cards.speed.value_words() == "2.00 images/s"
     assert page.cards.energy.value_words() == "0.420 kWh"
     strip = page.gpus.strips[0]
@@ -165,17 +168,133 @@ def test_a_point_of_the_curve_leads_to_its_pictures(page: MonitorPage, qtbot, ru
     with qtbot.waitSignal(page.context.point_requested) as asked:
         page.timeline.clicked.emit(122.4)
     assert asked.args == [122]
-    assert page.film.point.text() == "Near step 122: sample of step 100, checkpoint of step 100"
+    assert page.film.point.text() == "Near step 122: sample 100, checkpoint 100"
     assert page.timeline.pinned == 122
+    assert page.film.strip._current is not None and page.film.strip._current.step == 100
     with qtbot.waitSignal(page.context.page_requested) as wanted:
         page.film.grid_button.click()
     assert wanted.args == ["grids"] and page.context.grid_step == 100
 
 
+def test_the_samples_of_a_point_come_into_view(page: MonitorPage, qtbot, run: Path) -> None:
+    page.resize(1180, 300)
+    _show(qtbot, page, run)
+    page.area.verticalScrollBar().setValue(0)
+
+    def seen() -> bool:
+        place = page.film.strip.mapTo(page.area.viewport(), page.film.strip.rect().bottomLeft())
+        return 0 < place.y() <= page.area.viewport().height()
+
+    assert not seen()
+    page.timeline.clicked.emit(100)
+    qtbot.waitUntil(seen)
+
+
+def test_the_sample_of_a_point_is_there_when_the_plot_shows_another_part(page: MonitorPage, qtbot, run: Path) -> None:
+    _show(qtbot, page, run)
+    page.timeline.set_range(110, 140)
+    assert page.film.strip.shown() == []
+    page.timeline.clicked.emit(120)
+    assert [sample.step for sample in page.film.strip.shown()] == [100]
+
+
+def test_a_grid_that_holds_the_checkpoint_is_one_click_away(page: MonitorPage, qtbot, run: Path) -> None:
+    _show(qtbot, page, run)
+    page.timeline.clicked.emit(120)
+    assert page.film.open_grid.isHidden() and not page.film.grid_button.isHidden()
+    job = run / "grids" / "0001"
+    job.mkdir()
+    saved = run / "checkpoints/foxes-step00000100.safetensors"
+    text = f'format = 2\n[x]\ntype = "checkpoint"\nvalues = "base\\n{saved.as_posix()}"\n'
+    (job / "grid.toml").write_text(text, encoding="utf-8")
+    page.timeline.clicked.emit(121)
+    assert not page.film.open_grid.isHidden()
+    with qtbot.waitSignal(page.context.page_requested) as wanted:
+        page.film.open_grid.click()
+    assert wanted.args == ["grids"] and page.context.grid_job == job
+
+
+def test_a_bookmark_is_a_flag_on_the_curves_and_stays_in_the_run(page: MonitorPage, qtbot, run: Path) -> None:
+    _show(qtbot, page, run)
+    page.timeline.clicked.emit(122.4)
+    page.film.mark_words.setText("  the tail is right ")
+    page.film.mark.click()
+    assert run_notes.read(run).bookmarks == [Bookmark(122, "the tail is right")]
+    assert page.loss.plot.marks.flags == ((122, "the tail is right"),)
+    assert page.notes.words.text() == "1 bookmark" and page.film.mark_words.text() == ""
+    page.loss.plot.refresh()
+    line, words = page.loss.plot.marks._flag_items[0]
+    assert line.isVisible() and words.isVisible() and line.value() == 122
+    page.film.mark.click()
+    assert run_notes.read(run).bookmarks == [Bookmark(122, "the tail is right")], "no words take none away"
+    page.notes.head.click()
+    page.notes.panel.marks.setCurrentRow(0)
+    page.notes.panel.drop.click()
+    assert page.loss.plot.marks.flags == ()
+    page.loss.plot.refresh()
+    assert not line.isVisible() and not words.isVisible()
+
+
+def test_a_click_beside_a_flag_means_its_step(page: MonitorPage, qtbot, run: Path) -> None:
+    run_notes.write(run, Notes(bookmarks=[Bookmark(60, "a"), Bookmark(150, "b")]))
+    _show(qtbot, page, run)
+    plot = page.loss.plot
+    plot.refresh()
+    pixel = plot.view.viewPixelSize()[0]
+    told: list[float] = []
+    page.timeline.clicked.connect(told.append)
+    for x in (60 + 4 * pixel, 150 - 4 * pixel, 150 - 20 * pixel):
+        plot._clicked(x)
+    assert told[:2] == [60, 150] and told[2] == pytest.approx(150 - 20 * pixel)
+
+
+def test_notes_are_written_and_read_again(page: MonitorPage, qtbot, run: Path) -> None:
+    _show(qtbot, page, run)
+    page.notes.head.click()
+    page.notes.panel.text.setPlainText("For the tail\nand more")
+    page.hidden()
+    assert run_notes.read(run).note == "For the tail\nand more" and page.notes.words.text() == "For the tail"
+    run_notes.write(run, Notes(note="Written on another page", bookmarks=[Bookmark(20)]))
+    page.shown()
+    assert page.notes.panel.text.toPlainText() == "Written on another page"
+    assert page.notes.words.text() == "Written on another page  ·  1 bookmark"
+    assert page.loss.plot.marks.flags == ((20, ""),)
+
+
+def test_the_verdicts_checkpoint_leads_to_its_samples(page: MonitorPage, qtbot, run: Path) -> None:
+    _show(qtbot, page, run)
+    qtbot.waitUntil(lambda: bool(page.verdict.links), timeout=5000)
+    assert [link.text() for link in page.verdict.links] == ["Checkpoint 100"]
+    with qtbot.waitSignal(page.context.point_requested) as asked:
+        page.verdict.links[0].click()
+    assert asked.args == [100] and page.film.point.text().startswith("Near step 100: sample 100")
+
+
+def test_the_time_that_measuring_takes_is_told(page: MonitorPage, qtbot, run: Path) -> None:
+    _show(qtbot, page, run)
+    qtbot.waitUntil(lambda: bool(page.verdict.measuring.text()), timeout=5000)
+    # 11 places, two measurements of one second each; 400 s worked.
+    assert page.verdict.measuring.text() == "measuring takes 5.5 % of the time"
+
+
+def test_energy_says_what_the_end_and_a_thousand_images_take(page: MonitorPage, qtbot, tmp_path: Path) -> None:
+    path = make_run(tmp_path / "metered")
+    write(path, started(total=400))
+    for step in range(0, 201, 20):
+        reading = msgspec.structs.replace(sensors(step), kwh=0.001 * step, cost=0.0003 * step, co2_grams=0.4 * step)
+        write(path, *([a_step(step)] if step else []), reading)
+    _show(qtbot, page, path)
+    energy = page.cards.energy
+    qtbot.waitUntil(lambda: bool(energy.detail), timeout=5000)
+    assert energy.detail == "≈ 0.4 kWh at the end"
+    tip = energy.toolTip()
+    assert "80 g CO2" in tip and "1,000 images: 0.25 kWh" in tip and "0.40 kWh, 0.12 EUR" in tip
+
+
 def test_one_crosshair_through_all(page: MonitorPage, qtbot, run: Path) -> None:
     _show(qtbot, page, run)
     page.timeline.set_cursor(40)
-    assert page.loss.plot._cross.isVisible()
+    assert page.loss.plot.marks.cross.isVisible()
     assert page.loss.plot._place_label.text() == "step 40"
     assert page.loss.legend["stable/validation"].text_shown() == "0.1600"
     page.loss.axis.setCurrentIndex(page.loss.axis.findData("images"))

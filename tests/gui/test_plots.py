@@ -17,9 +17,10 @@ from gui import theme
 from gui.plots.axis import log_tick_text, tick_text
 from gui.plots.curve_plot import CurvePlot, Series
 from gui.plots.decimate import Blocks, decimate, decimate_columns, inner_range, thin
-from gui.plots.loss_card import LOSSES, LossCard, bucket_series, window_of
+from gui.plots.loss_card import LossCard, window_of
+from gui.plots.loss_views import bucket_series
 from gui.plots.marks import minimum, usable_range
-from gui.plots.smoothing import Smoother, weight_of
+from gui.plots.smoothing import SmoothCurve, Smoother, weight_of
 from gui.plots.spark import Spark, SparkLine
 from gui.plots.timeline import Timeline, nearest
 from tests.gui.run_folders import a_step, evaluated, sensors, started
@@ -233,6 +234,11 @@ def _card(qtbot, data: RunData) -> tuple[Timeline, LossCard, RunData]:
     return timeline, card, data
 
 
+def _smoothed(card: LossCard) -> np.ndarray:
+    """The smoothed training loss as it is drawn."""
+    return card.plot._points["smooth"][1]
+
+
 def test_loss_card_smooths_what_comes_and_begins_anew_after_a_resume(qtbot) -> None:
     _, card, data = _card(qtbot, _data())
 
@@ -241,27 +247,40 @@ def test_loss_card_smooths_what_comes_and_begins_anew_after_a_resume(qtbot) -> N
         smoother.extend(data.curve("loss").values)
         return smoother.values
 
-    np.testing.assert_allclose(card._smoother.values, wanted())
+    np.testing.assert_allclose(_smoothed(card), wanted())
     data.feed([a_step(201, 5.0)])
     card.refresh()
-    np.testing.assert_allclose(card._smoother.values, wanted())
+    np.testing.assert_allclose(_smoothed(card), wanted())
     data.feed([started(step=100), a_step(101, 7.0), *(a_step(n) for n in range(102, 300))])
     card.refresh()
-    np.testing.assert_allclose(card._smoother.values, wanted())
+    np.testing.assert_allclose(_smoothed(card), wanted())
     card.smoothing.setValue(10)
-    np.testing.assert_allclose(card._smoother.values, wanted())
+    np.testing.assert_allclose(_smoothed(card), wanted())
+
+
+def test_a_long_curve_is_smoothed_in_pieces(qtbot) -> None:
+    data = RunData()
+    values = np.random.default_rng(0).normal(size=3 * SmoothCurve.PIECE + 7)
+    data.curve("loss").extend(np.arange(1.0, len(values) + 1), values)
+    data.last_step = len(values)
+    _, card, _ = _card(qtbot, data)
+    assert len(_smoothed(card)) == SmoothCurve.PIECE
+    qtbot.waitUntil(lambda: len(_smoothed(card)) == len(values))
+    smoother = Smoother(weight_of(window_of(card.smoothing.value())))
+    smoother.extend(values)
+    np.testing.assert_allclose(_smoothed(card), smoother.values)
 
 
 def test_loss_card_shows_the_parts_by_timestep_against_their_first(qtbot) -> None:
     data = _data()
     data.feed([evaluated(0, 0.2), evaluated(100, 0.1), evaluated(200, 0.15)])
     _, card, _ = _card(qtbot, data)
-    card.by_timestep.setChecked(True)
+    card.views.choose("buckets")
     assert list(card.legend) == [f"stable/validation/{n}" for n in range(4)]
     assert card.plot.value_of("stable/validation/0") == pytest.approx(75)
     assert card.legend["stable/validation/1"].series.label == "timesteps 250–499"
-    card.by_timestep.setChecked(False)
-    assert list(card.legend) == [one.key for one in LOSSES]
+    card.views.choose("losses")
+    assert list(card.legend) == ["stable/validation", "stable/train", "smooth", "loss"]
     colors = {bucket_series("train", n, 4).color(theme.LIGHT) for n in range(4)}
     assert len(colors) == 4
 

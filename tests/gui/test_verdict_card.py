@@ -70,3 +70,26 @@ def test_news_change_the_words_and_nothing_new_does_not(
     shown.refresh(data)
     qtbot.waitUntil(lambda: len(judged) == 2 and shown.head.text() != first)
     assert shown.head.text() != first
+
+
+def test_trained_pictures_alone_have_no_verdict_and_it_says_so(qtbot: QtBot, shown: VerdictCard) -> None:
+    data = RunData()
+    data.feed([ev.Evaluated(step=step, split="train", loss=0.1, buckets=[0.1], duration=0.1) for step in (0, 100)])
+    shown.refresh(data)
+    qtbot.waitUntil(lambda: bool(shown.head.text()))
+    assert shown.head.text().startswith("There is no verdict") and shown.isVisibleTo(None) and not shown.links
+
+
+def test_the_checkpoints_it_names_can_be_asked_for(qtbot: QtBot, shown: VerdictCard) -> None:
+    data = RunData()
+    losses = [0.1 - 0.01 * min(n, 6) + 0.004 * max(0, n - 6) for n in range(16)]
+    saved = [
+        ev.Checkpoint(step=step, path=f"checkpoints/a-step{step}.safetensors", bytes=1) for step in (300, 600, 900)
+    ]
+    data.feed([*_measured(losses), *saved])
+    shown.refresh(data)
+    qtbot.waitUntil(lambda: bool(shown.links))
+    assert [link.text() for link in shown.links] == ["Checkpoint 600", "Checkpoint 900"]
+    with qtbot.waitSignal(shown.step_asked) as asked:
+        shown.links[1].click()
+    assert asked.args == [900]
