@@ -152,7 +152,7 @@ class Studio:
         settle()
 
     def monitor(self) -> None:
-        """Monitor without a run, and with one over each of its axes."""
+        """Monitor without a run, and with one over each of its axes and in each view of its losses."""
         page = self.page("monitor")
         if self.run is None:
             self.shoot("monitor-empty")
@@ -165,6 +165,11 @@ class Studio:
             settle(seconds=0.8)
             self.shoot("monitor" if axis == "step" else f"monitor-{axis}")
         page.loss.axis.setCurrentIndex(0)
+        for view in ("buckets", "gap", "draws", "histogram"):
+            page.loss.views.choose(view)
+            settle(seconds=0.8)
+            self.shoot(f"monitor-{view}")
+        page.loss.views.choose("losses")
 
     def grids(self) -> None:
         """The grids of the run, or the page that offers to make one."""

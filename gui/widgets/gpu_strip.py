@@ -126,6 +126,7 @@ class GpuStrips(QWidget):
     def _remove(self) -> None:
         for strip in self.strips:
             self._layout.removeWidget(strip)
+            strip.hide()  # it would be drawn until it is deleted
             strip.deleteLater()
         self.strips = []
 
