@@ -23,6 +23,9 @@ _LATER = {
     "data": "as if the pictures had changed: what is missing is cached, and the order may be another one",
     "validation.every_steps": "from the next step on",
     "validation.patience": "from the next step on",
+    "validation.most_share": "from the next step on",
+    "validation.raw_beside_ema": "from the next step on",
+    "validation.keep_draws": "from the next step on",
     "validation": "with another ruler: stable losses before and after cannot be compared",
 }
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 #: So many pictures of this size, or more of smaller ones, are drawn or measured together: enough for a GPU to be busy.
 _DRAWN, _MEASURED = 8, 16
+#: So many small pictures are measured together: a call of a small model costs much beside its arithmetic.
+_MEASURED_SMALL = 64
 _PIXELS = 512 * 512
 
 
@@ -19,7 +21,7 @@ def decoded_together(width: int, height: int) -> int:
 
 def measured_together(side: int) -> int:
     """Measurements of the stable loss in one batch, at a training resolution."""
-    return _share(_MEASURED, side, side)
+    return max(1, min(_MEASURED_SMALL if side * side < _PIXELS else _MEASURED, _MEASURED * _PIXELS // (side * side)))
 
 
 def _share(most: int, width: int, height: int) -> int:

@@ -51,6 +51,9 @@ def run(options: argparse.Namespace) -> int:
     for name, words in (("per_1000_images", "for 1,000 images"), ("projected", "at its end")):
         if energy[name] is not None and (name != "projected" or energy[name]["kwh"] > energy["kwh"]):
             print(f"    {words}: {amount_words(Amount(**energy[name]), energy['currency'])}")
+    measuring = found["measuring"]
+    if measuring["share"] is not None:
+        print(f"the stable loss took {measuring['seconds']:.1f} s, {measuring['share']:.1%} of the time worked")
     for tag, series in found["series"].items():
         first, last, low = (series[k]["value"] for k in ("first", "last", "min"))
         print(f"{tag:<28} {series['points']:>9,} points   {first:.5g} -> {last:.5g}   min {low:.5g}")
@@ -112,6 +115,7 @@ def show(run: Run) -> dict[str, Any]:
         "step": step,
         "checkpoints": [{"step": saved.step, "path": str(saved.path)} for saved in saved_models],
         "energy": _finite(asdict(spent(data))),
+        "measuring": _finite({"seconds": data.measuring_seconds, "share": data.measuring_share}),
         "series": data.summary(),
         "verdict": _plain(judge_run(data, [saved.step for saved in saved_models])),
     }

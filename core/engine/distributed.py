@@ -63,11 +63,16 @@ def make_accelerator(device: torch.device, precision: str) -> Accelerator:
 
 def broadcast_flags(accelerator: Accelerator, flags: list[bool]) -> list[bool]:
     """Rank 0's flags on every rank; a few bytes, so that it can be done at each step."""
+    return [bool(value) for value in broadcast_numbers(accelerator, [int(flag) for flag in flags])]
+
+
+def broadcast_numbers(accelerator: Accelerator, numbers: list[int]) -> list[int]:
+    """Rank 0's whole numbers on every rank."""
     if accelerator.num_processes == 1:
-        return flags
-    tensor = torch.tensor([float(flag) for flag in flags], device=accelerator.device)
+        return numbers
+    tensor = torch.tensor(numbers, device=accelerator.device)
     torch.distributed.broadcast(tensor, src=0)
-    return [bool(value) for value in tensor.tolist()]
+    return [int(value) for value in tensor.tolist()]
 
 
 @contextlib.contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 
 import torch
 from PIL import Image
@@ -15,8 +16,8 @@ from core.engine.noise import NoiseSchedule
 from core.engine.objective import scheduler_config
 from core.engine.prepare import Prepared
 from core.engine.sample import Drawing
-from core.engine.stable_loss import Probe, StableLoss
-from core.engine.text_states import Conditioning, TextStates, encode
+from core.engine.stable_loss import ALONE, Probe, Share, StableLoss
+from core.engine.text_states import Conditioning, TextStates, encode, split
 from core.errors import DiskFullError, Stopped, means_full
 from core.grid import CellPlan
 from core.infotext import parameters, save_picture
@@ -24,12 +25,34 @@ from core.runs import Run
 from core.settings import Settings
 from core.together import drawn_together, measured_together
 
+#: Latents, and text states, of the measured pictures stay on the GPU up to so many bytes of each, and in RAM up to more.
+_ON_DEVICE, _IN_RAM = 32 << 20, 256 << 20
+
+
+@dataclass(frozen=True)
+class _Ready:
+    """What a split's measurements need, kept ready: the ruler must not change with an edited caption file either.
+
+    Attributes:
+        states: Text states by caption, each without its batch; empty where they are asked for at each measurement.
+    """
+
+    probes: list[Probe]
+    states: dict[str, Conditioning]
+    device: torch.device
+
+    def texts(self, captions: list[str]) -> Conditioning:
+        """Conditioning of a batch."""
+        found = [self.states[caption] for caption in captions]
+        return {name: torch.stack([state[name] for state in found]).to(self.device) for name in found[0]}
+
 
 class Observer:
     """Measures and samples the present weights.
 
     Attributes:
         data: The pictures; the held-out ones are measured as "validation", the probe as "train".
+        share: The part of each measurement that this process takes.
     """
 
     def __init__(
@@ -37,6 +60,7 @@ class Observer:
     ) -> None:
         """`texts` are those of the frozen text encoder, None when it is trained."""
         self.data = data
+        self.share: Share = ALONE
         self._run = run
         self._settings = settings
         self._models = models
@@ -45,7 +69,7 @@ class Observer:
         self._scheduler = scheduler_config(settings, models.source.configs["scheduler"])
         schedule = NoiseSchedule.from_config(self._scheduler, models.device)
         page = settings.validation
-        self._probes: dict[str, list[Probe]] = {}
+        self._ready: dict[str, _Ready] = {}
         self._unsaved: list[tuple[ev.Sample, Image.Image, str]] = []
         at_once = measured_together(settings.data.resolution)
         self._ruler = StableLoss(schedule, page.seed, page.timestep_buckets, page.repeats, batch=at_once)
@@ -66,23 +90,52 @@ class Observer:
             predicted: torch.Tensor = self._models.unet(noisy, timesteps, **arguments, return_dict=False)[0]
         return predicted
 
-    def measure(self, step: int) -> Iterator[ev.Event]:
-        """The stable loss of the train probe and of the held-out pictures."""
-        for split, rows in (("train", self.data.probe), ("validation", self.data.validation)):
+    def measure(self, step: int, weights: str = "") -> Iterator[ev.Event]:
+        """The stable loss of the train probe and of the held-out pictures; `weights` as Evaluated names them."""
+        for name, rows in (("train", self.data.probe), ("validation", self.data.validation)):
             if not len(rows):
                 continue
             began = time.monotonic()
-            if split not in self._probes:  # kept ready: the ruler must not change with an edited caption either
-                self._probes[split] = self.data.probes(rows, self._models.scaling_factor)
-            probes = self._probes[split]
-            found = self._ruler.measure(probes, self._predict, self._text_states, self._models.device)
+            ready = self._made_ready(name)
+            texts = ready.texts if ready.states else self._text_states
+            found = self._ruler.measure(ready.probes, self._predict, texts, self._models.device, self.share)
             yield ev.Evaluated(
                 step=step,
-                split=split,
+                split=name,
                 loss=found.loss,
                 buckets=found.buckets,
                 duration=round(time.monotonic() - began, 3),
+                weights=weights,
             )
+
+    def _made_ready(self, name: str) -> _Ready:
+        """Probes and text states of a split; what cannot change is found once."""
+        ready = self._ready.get(name)
+        if ready is None:
+            rows = self.data.probe if name == "train" else self.data.validation
+            probes, device = self.data.probes(rows, self._models.scaling_factor), self._models.device
+            if sum(probe.latent.nbytes for probe in probes) <= _ON_DEVICE:
+                probes = [replace(probe, latent=probe.latent.to(device)) for probe in probes]
+            states = self._states_of(probes) if self._texts is not None else {}
+            ready = self._ready[name] = _Ready(probes, states, device)
+        if self._texts is None:  # a trained encoder says something else each time, but the same for a caption's draws
+            return replace(ready, states=self._states_of(ready.probes))
+        return ready
+
+    @torch.no_grad()
+    def _states_of(self, probes: list[Probe]) -> dict[str, Conditioning]:
+        """The text states of each caption; empty when they are too large to be kept."""
+        captions = sorted({probe.caption for probe in probes})
+        states: dict[str, Conditioning] = {}
+        for start in range(0, len(captions), self._ruler.batch):
+            part = captions[start : start + self._ruler.batch]
+            states.update(zip(part, split(self._text_states(part)), strict=True))
+            if _size(states) / len(states) * len(captions) > _IN_RAM:
+                return {}
+        if _size(states) > _ON_DEVICE:
+            return states
+        device = self._models.device
+        return {text: {name: t.to(device) for name, t in state.items()} for text, state in states.items()}
 
     def sample(self, step: int, stop: Callable[[], bool], keep: bool = True) -> Iterator[ev.Event]:
         """Draw the sample prompts; a wish to stop leaves the rest undrawn. `keep`: whether the pictures are saved.
@@ -145,3 +198,8 @@ class Observer:
             for number, prompt in enumerate(page.prompts)
             if prompt.strip()
         ]
+
+
+def _size(states: dict[str, Conditioning]) -> int:
+    """Bytes of text states."""
+    return sum(tensor.nbytes for state in states.values() for tensor in state.values())

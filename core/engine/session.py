@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from core import __version__
+from core import __version__, timestep_losses
 from core import events as ev
 from core.engine.cache import encode
 from core.engine.control import Control
@@ -17,6 +17,7 @@ from core.engine.device_trouble import device_trouble, memory_advice
 from core.engine.distributed import is_launched, main_first, make_accelerator, partitions
 from core.engine.guard import PATIENCE, Guard, advice
 from core.engine.intermission import Intermission
+from core.engine.kept_draws import KeptDraws
 from core.engine.latent_store import is_live
 from core.engine.loader import Batch, LatentSpace, Loader
 from core.engine.lookout import Lookout
@@ -128,9 +129,17 @@ class Session:
         self.observer = Observer(self.run, settings, self.models, data, self.precision, self.trainer.texts)
         self._saver = Saver(self.run, settings, self.models, self.trainer, self.is_main)
         self._lookout = Lookout(settings, self.observer, self.trainer, self._saver, self._between)
+        self._draws = self._keep_draws()
         yield from self._prepare_texts(data)
         yield from self._resume()
+        yield from self._draws.begin(self.step)
         yield self._started(data)
+
+    def _keep_draws(self) -> KeptDraws:
+        """What keeps the timesteps and losses of rank 0's pictures, where they are wanted."""
+        kept = self.is_main and self.settings.validation.keep_draws
+        images = self.settings.training.batch_size * self.settings.training.accumulation
+        return KeptDraws(timestep_losses.path_of(self.run.path) if kept else None, self.total, images)
 
     def _make_loader(self, data: Prepared) -> Loader:
         """What makes the batches; it gets the VAE where pictures are encoded at each use."""
@@ -197,6 +206,7 @@ class Session:
         self._saved_step = self.step
         self._rate_scale = float(facts.get("rate_scale", 1.0))
         self._guard.typical = float(facts.get("typical_norm", 0.0))
+        self._lookout.budget.load(facts.get("measuring", {}))
         if facts["data"] != self.observer.data.fingerprint:
             text = "The training pictures changed since the run was saved; from here on their order is another one."
             yield ev.Message(level="warning", text=text, step=self.step)
@@ -204,8 +214,9 @@ class Session:
     def _train(self) -> Iterator[ev.Event]:
         """The loop over steps, with all that is due between them."""
         if self.step == 0:
-            yield from self._lookout.look(self.step, self.total)
+            yield from self._lookout.look(self.step, self.total, lambda: self.seconds)
         while self.step < self.total and not self._lookout.enough:
+            self._lookout.budget.begin(self.step, self.seconds)
             with contextlib.closing(self.loader.stream(self.step * self.settings.training.accumulation)) as stream:
                 yield from self._train_on(stream)
         yield from self._save()
@@ -248,6 +259,8 @@ class Session:
         """Tell of a step; True when it was bad and the run went back."""
         event = self._step_event(taken)
         yield event
+        if (records := taken.records()) is not None:
+            yield from self._draws.take(records, taken.step)
         complaint = self._guard.complaint(event.loss, event.grad_norm)
         self._guard.note(event.grad_norm, complaint)
         if complaint and taken.result.moved:
@@ -268,7 +281,7 @@ class Session:
             self.step, batches, factor, lambda loss, norm: bool(self._guard.complaint(loss, norm))
         )
         self.images += result.images
-        return Taken(self.step, self.images, began, result)
+        return Taken(self.step, self.images, began, result, self._draws.wants(self.step))
 
     def _skipped(self, complaint: str, step: int) -> ev.Message:
         """Tell of a step whose gradient was thrown away; UserError after too many in a row."""
@@ -288,6 +301,7 @@ class Session:
             raise UserError(advice(complaint, at, saved))
         scale = self._rate_scale / 2
         yield from self._resume()
+        yield from self._draws.begin(self.step)
         self._rate_scale = scale
         text = f"At step {at:,} {complaint}: back to step {self.step:,} with {scale:.3g} of the learning rate."
         yield ev.Message(level="warning", text=text, step=self.step)
@@ -311,7 +325,7 @@ class Session:
 
     def _after_step(self) -> Iterator[ev.Event]:
         """Measure, sample and save where it is due."""
-        yield from self._lookout.look(self.step, self.total)
+        yield from self._lookout.look(self.step, self.total, lambda: self.seconds)
         if self._saver.is_due(self.step, self.total, self.loader.order.batches_per_epoch):
             yield from self._save()
 
@@ -320,6 +334,7 @@ class Session:
         if self.control.blocked:
             yield from self._between.insist(self.step, self._tell)
         if self.control.paused and not self.control.stopping:
+            yield from self._draws.flush(self.step)
             yield from self._between.pause(self.step)
         if self.control.save:
             self.control.save = False
@@ -336,7 +351,8 @@ class Session:
         yield from ()
 
     def _save(self) -> Iterator[ev.Event]:
-        """Checkpoint and state of this step, once."""
+        """Checkpoint and state of this step, once; a state means that the draws up to it are on the disk."""
+        yield from self._draws.flush(self.step)
         if self._saved_step == self.step or self.step == 0:
             return
         yield from self._between.insist(self.step, self._write)
@@ -357,5 +373,6 @@ class Session:
             "data": self.observer.data.fingerprint,
             "rate_scale": self._rate_scale,
             "typical_norm": self._guard.typical,
+            "measuring": self._lookout.budget.facts(),
         }
         yield from self._saver.save(self.step, facts)

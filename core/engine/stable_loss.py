@@ -1,12 +1,13 @@
 """Stable loss: the same pictures, noise and timesteps at every measurement, so that only the model can change it.
 
 Each (picture, timestep bucket, repeat) draws its noise and timestep from a generator seeded by these alone: the value
-does not depend on batch size, order or what ran before, and the training's draws are not touched. The idea of fixing
-seeds and cutting the timesteps into buckets follows the notes "demystifying sd finetuning".
+does not depend on batch size, order, number of processes or what ran before, and the training's draws are not touched.
+The idea of fixing seeds and cutting the timesteps into buckets follows the notes "demystifying sd finetuning".
 """
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -38,6 +39,25 @@ class Measurement:
     buckets: list[float]
 
 
+@dataclass(frozen=True, slots=True)
+class Share:
+    """The part of the batches that this process measures; all processes measure with the same weights.
+
+    Attributes:
+        sum_up: Adds a tensor up over the processes, in place; all of them call it once a measurement.
+    """
+
+    rank: int = 0
+    processes: int = 1
+    sum_up: Callable[[torch.Tensor], object] = lambda errors: None
+
+
+ALONE = Share()
+
+#: A measurement of one picture: probe, timestep bucket, repeat.
+_Use = tuple[Probe, int, int]
+
+
 @dataclass(frozen=True)
 class StableLoss:
     """The ruler: what is drawn for each picture, bucket and repeat.
@@ -67,29 +87,52 @@ class StableLoss:
         predict: Predict,
         texts: Callable[[list[str]], Conditioning],
         device: torch.device,
+        share: Share = ALONE,
     ) -> Measurement:
-        """Mean squared error of the prediction (noise or v) over all pictures, buckets and repeats; sums in 64 bits."""
-        groups: dict[torch.Size, list[tuple[Probe, int, int]]] = defaultdict(list)
-        for probe in probes:
-            for bucket in range(self.timestep_buckets):
-                for repeat in range(self.repeats):
-                    groups[probe.latent.shape].append((probe, bucket, repeat))
-        sums = torch.zeros(self.timestep_buckets, dtype=torch.float64)
-        for uses in groups.values():
-            for start in range(0, len(uses), self.batch):
-                self._measure_batch(uses[start : start + self.batch], predict, texts, device, sums)
-        means = sums / (len(probes) * self.repeats)
-        return Measurement(float(means.mean()), [float(mean) for mean in means])
+        """Mean squared error of the prediction (noise or v) over all pictures, buckets and repeats.
 
-    def _measure_batch(
+        Batches hold pictures of one size, the same ones however many processes take part. Their errors stay on the
+        device until all are there, and are added exactly, so that their order does not matter.
+        """
+        uses = [
+            (probe, bucket, repeat)
+            for probe in probes
+            for bucket in range(self.timestep_buckets)
+            for repeat in range(self.repeats)
+        ]
+        errors = torch.zeros(len(uses), device=device)
+        for number, places in enumerate(self._batches(uses)):
+            if number % share.processes == share.rank:
+                errors[places] = self._errors([uses[place] for place in places], predict, texts, device)
+        share.sum_up(errors)
+        return self._mean(uses, errors.tolist())
+
+    def _batches(self, uses: list[_Use]) -> list[list[int]]:
+        """Places of the uses that go through the model together."""
+        groups: dict[torch.Size, list[int]] = defaultdict(list)
+        for place, (probe, _, _) in enumerate(uses):
+            groups[probe.latent.shape].append(place)
+        return [
+            places[start : start + self.batch]
+            for places in groups.values()
+            for start in range(0, len(places), self.batch)
+        ]
+
+    def _mean(self, uses: list[_Use], errors: list[float]) -> Measurement:
+        buckets: list[list[float]] = [[] for _ in range(self.timestep_buckets)]
+        for (_, bucket, _), error in zip(uses, errors, strict=True):
+            buckets[bucket].append(error)
+        means = [math.fsum(found) / len(found) for found in buckets]
+        return Measurement(math.fsum(means) / len(means), means)
+
+    def _errors(
         self,
-        uses: list[tuple[Probe, int, int]],
+        uses: list[_Use],
         predict: Predict,
         texts: Callable[[list[str]], Conditioning],
         device: torch.device,
-        sums: torch.Tensor,
-    ) -> None:
-        """Add the errors of some measurements to the sums of their buckets."""
+    ) -> torch.Tensor:
+        """The error of each of some measurements, (b,) float32."""
         draws = [self._draw(*use) for use in uses]
         latents = torch.stack([use[0].latent for use in uses]).to(device)
         noise = torch.stack([noise for noise, _ in draws]).to(device)
@@ -98,6 +141,4 @@ class StableLoss:
         sizes = torch.tensor([use[0].sizes for use in uses], dtype=torch.float32, device=device)
         predicted = predict(noisy, timesteps, texts([use[0].caption for use in uses]), sizes)
         target = self.schedule.target(latents, noise, timesteps)
-        errors = (predicted.float() - target).square().mean(dim=(1, 2, 3)).double().cpu()
-        for (_, bucket, _), error in zip(uses, errors, strict=True):
-            sums[bucket] += error
+        return (predicted.float() - target).square().mean(dim=(1, 2, 3))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -18,6 +18,7 @@ from core.engine.distributed import partitions, shards
 from core.engine.ema import Ema, shown
 from core.engine.fused_backward import FusedBackward
 from core.engine.guard import compile_advice
+from core.engine.kept_draws import Uses
 from core.engine.loader import Batch
 from core.engine.models import Models, autocast
 from core.engine.objective import Objective
@@ -68,6 +69,7 @@ class StepResult:
         grad_norm: Length of the gradient before clipping; scalar.
         images: Pictures of the step over all processes.
         moved: Whether the weights moved; not when the gradient was refused.
+        uses: This process's pictures, micro-batch by micro-batch.
     """
 
     loss: torch.Tensor
@@ -75,6 +77,7 @@ class StepResult:
     images: int
     rates: dict[str, float]
     moved: bool = True
+    uses: list[Uses] = field(default_factory=list)
 
 
 class Trainer:
@@ -108,6 +111,7 @@ class Trainer:
         cache = paths.cache_root(settings.hardware.cache_folder)
         self.texts = None if self.text_groups else TextStates(models, precision, settings.model.clip_skip, cache)
         self._resting: TextStates | None = None
+        self._uses: list[Uses] = []
         self._objective = Objective.from_settings(settings, models.source.configs["scheduler"], models.device)
         self._schedule, self._schedule_options = registry.chosen("schedules", settings)
         self._make_optimizer()
@@ -198,7 +202,8 @@ class Trainer:
         rates = self._set_rates(factor, number)
         self._mover.begin(number)
         self._let_texts_rest(number)
-        losses = []
+        losses: list[torch.Tensor] = []
+        self._uses = []
         try:
             for place, batch in enumerate(batches):
                 with self._alone_until(place == len(batches) - 1):
@@ -211,7 +216,7 @@ class Trainer:
             raise UserError(compile_advice(error)) from error
         if self.ema and moved:
             self.ema.update()
-        return StepResult(total, norm, images, rates, moved)
+        return StepResult(total, norm, images, rates, moved, self._uses)
 
     def _backward(self, loss: torch.Tensor, last: bool) -> None:
         """Add the gradients of a micro-batch up."""
@@ -312,7 +317,10 @@ class Trainer:
         return norm.detach()
 
     def loss_sum(self, batch: Batch) -> torch.Tensor:
-        """Sum over a batch's pictures of their losses, weighted by timestep; padding counts 0."""
+        """Sum over a batch's pictures of their losses, weighted by timestep; padding counts 0.
+
+        The losses by themselves leave the step in its result.
+        """
         device = self.models.device
         latents, noise = batch.latents.to(device), batch.noise.to(device)
         added = noise if batch.added is None else batch.added.to(device)
@@ -323,6 +331,7 @@ class Trainer:
             predicted = self.denoiser(noisy, timesteps, *condition, batch.sizes.to(device))
         mask = None if batch.mask is None else batch.mask.to(device)
         per_picture = self._objective.losses(predicted.float(), latents, noise, timesteps, mask)
+        self._uses.append(Uses(per_picture.detach(), batch.timesteps, batch.weights > 0))
         total: torch.Tensor = (per_picture * batch.weights.to(device)).sum()
         return total
 
@@ -339,6 +348,11 @@ class Trainer:
     def shown(self) -> contextlib.AbstractContextManager[None]:
         """While inside, the model has the weights that the run shows: its EMA or its optimizer's average, if any."""
         return shown(self.parameters, self.ema, self.plain_optimizer)
+
+    @property
+    def averages(self) -> bool:
+        """Whether shown() shows other weights than those that are trained."""
+        return self.ema is not None or hasattr(self.plain_optimizer, "eval")
 
     @property
     def parameters(self) -> list[torch.nn.Parameter]:

@@ -76,6 +76,30 @@ class ValidationSettings(Section):
         usual=(1, 4),
         level="advanced",
     )
+    most_share: float = opt(
+        0.05,
+        label="Share of the time, at most",
+        help="Measuring the stable loss takes no more of the run's time than this: where it would, it is measured at "
+        "every second, fourth ... of its steps only. Step 0 and the last step are measured in any case. 0: no limit.",
+        ge=0,
+        le=1,
+        usual=(0.01, 0.3),
+        level="advanced",
+    )
+    raw_beside_ema: bool = opt(
+        False,
+        label="Trained weights beside the average",
+        help="Where the run shows an average of the weights (EMA, schedule-free), the stable loss of the trained ones "
+        "is measured as well: it shows what the average brings. Measuring takes twice as long.",
+        level="advanced",
+    )
+    keep_draws: bool = opt(
+        True,
+        label="Keep timesteps and losses",
+        help="The run folder keeps the timestep and the loss of each trained picture, for the plots over the timestep "
+        "and the training loss freed of the timestep's chance. 12 bytes a picture, 48 MB at most.",
+        level="advanced",
+    )
     seed: int = opt(
         0,
         label="Seed of the ruler",

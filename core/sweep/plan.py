@@ -23,6 +23,7 @@ Known = Mapping[str, Entry]
 #: More runs than this are a mistake.
 MOST_RUNS = 1000
 SEED, NAME, STEPS, EVERY = "training.seed", "output.name", "training.max_steps", "validation.every_steps"
+MOST_SHARE = "validation.most_share"
 #: Settings that do not change what is trained.
 _NO_MATTER = (NAME, "output.folder")
 
@@ -224,6 +225,7 @@ def _limited(sweep: Sweep, values: dict[str, Any]) -> dict[str, Any]:
                 "training.max_steps, or steps under [sweep]."
             )
         values[EVERY] = max(1, round(values[STEPS] / options.measurements))
+        values[MOST_SHARE] = 0.0  # so many were asked for, whatever they cost
     return values
 
 

@@ -152,3 +152,17 @@ def test_an_old_file_is_read_whole(tmp_path: Path) -> None:
     data = read_run(run.events_path)
     assert len(data.curve("loss")) == 7999 and data.ended is not None
     assert read_run(tmp_path / "none").last_step == 0
+
+
+def test_measuring_is_a_share_of_the_time_worked() -> None:
+    """A resume takes back what was measured after its state, and a start anew what it measures again."""
+    raw = ev.Evaluated(step=2, split="validation", loss=0.9, buckets=[0.9], duration=0.3, weights="raw")
+    assert math.isnan(fed(started()).measuring_share) and fed(started()).measuring_seconds == 0
+    data = fed(started(), evaluated(0, 0.4), evaluated(0, 0.5, "train"), evaluated(2, 0.3), raw, telemetry(2, 0.5, []))
+    assert data.measuring_seconds == pytest.approx(0.6)
+    assert data.measuring_share == pytest.approx(0.6 / data.seconds)
+    assert points(data, "raw/validation") == [(2, 0.9)] and points(data, "stable/validation") == [(0, 0.4), (2, 0.3)]
+    data.feed([started(1)])
+    assert data.measuring_seconds == pytest.approx(0.2)
+    data.feed([started(0), evaluated(0, 0.4), evaluated(0, 0.5, "train")])
+    assert data.measuring_seconds == pytest.approx(0.2)

@@ -42,6 +42,7 @@ def make_run(model: Path, tmp_path: Path) -> Callable[..., Run]:
             "training.max_steps": 8,
             "training.precision": "fp32",
             "validation.every_steps": 4,
+            "validation.most_share": 0.0,
             "validation.share": 0.2,
             "output.save_every_steps": 2,
             "output.precision": "fp32",

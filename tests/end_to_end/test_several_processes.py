@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 from core import presets, runs
 from core.run_data import read_run
 from core.runs import Run
+from core.timestep_losses import path_of, read
 from tests.core.engine.helpers import assert_equal, last_checkpoint
 from tests.fixtures.processes import program, wait_until
 
@@ -48,6 +49,10 @@ def test_two_processes_give_the_loss_of_one_with_the_double_batch(
     assert double.started is not None and double.started.images_per_step == 8
     for curve in ("loss", "grad_norm", "stable/validation"):
         assert double.curve(curve).values.tolist() == pytest.approx(single.curve(curve).values.tolist(), rel=1e-5)
+    for tag in ("stable/train", "stable/validation", "stable/validation/3"):
+        assert double.curve(tag).values[0] == pytest.approx(single.curve(tag).values[0], rel=1e-6), "the same weights"
+    every, own = ({(r["step"], r["timestep"]) for r in read(path_of(run.path))} for run in (one, two))
+    assert own < every and len(own) == len(every) / 2, "of two processes rank 0 keeps its own pictures"
     first, second = last_checkpoint(one), last_checkpoint(two)
     assert first.keys() == second.keys()
     assert all((first[name] - second[name]).abs().max() < 1e-5 for name in first)

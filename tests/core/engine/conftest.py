@@ -55,6 +55,7 @@ def make_settings(tiny_model: Path, pictures: Path, tmp_path: Path) -> Callable[
             "training.learning_rate": 1e-3,
             "training.precision": "fp32",
             "validation.every_steps": 0,
+            "validation.most_share": 0.0,
             "validation.share": 0.2,
             "output.save_every_steps": 0,
             "output.precision": "fp32",

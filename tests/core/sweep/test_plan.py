@@ -92,6 +92,7 @@ def test_limits_of_steps_and_measurements() -> None:
     options = {"sweep.steps": 300, "sweep.measurements": 20}
     found = made(vary={STEPS: [100, 1000]}, options=options)
     assert values(found, STEPS, "validation.every_steps") == [(100, 5), (300, 15)]
+    assert values(found, "validation.most_share") == [(0.0,), (0.0,)], "as many as were asked for"
     with pytest.raises(UserError, match="want its length in steps"):
         made({STEPS: 0, "training.max_epochs": 3}, {"sweep.measurements": 20}, vary={BATCH: [1]})
 
