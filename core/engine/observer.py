@@ -25,7 +25,7 @@ from core.runs import Run
 from core.settings import Settings
 from core.together import drawn_together, measured_together
 
-#: Latents, and text states, of the measured pictures stay on the GPU up to so many bytes of each, and in RAM up to more.
+#: Latents, and text states, of the measured pictures stay on the GPU up to so many bytes of each, in RAM up to more.
 _ON_DEVICE, _IN_RAM = 32 << 20, 256 << 20
 
 
