@@ -98,7 +98,8 @@ class Observer:
             began = time.monotonic()
             ready = self._made_ready(name)
             texts = ready.texts if ready.states else self._text_states
-            found = self._ruler.measure(ready.probes, self._predict, texts, self._models.device, self.share)
+            with autocast(self._models.device, self._precision):  # weights are cast once, not once a batch
+                found = self._ruler.measure(ready.probes, self._predict, texts, self._models.device, self.share)
             yield ev.Evaluated(
                 step=step,
                 split=name,
