@@ -27,7 +27,7 @@ from core.data.index_scan import Scan
 from core.data.readers import Readers
 from core.errors import Stopped
 from tests.core.data.samples import corners, save
-from tests.fixtures.processes import ROOT, child, wait_until
+from tests.fixtures.processes import ROOT, child, reader_processes, wait_until
 
 
 @pytest.fixture
@@ -185,7 +185,7 @@ def test_processes_read_what_the_program_itself_reads(tmp_path: Path, monkeypatc
             (p.path, p.tags, p.signature) for p in far.pictures()
         }
         assert own.tag_counts() == far.tag_counts() == {"all": 60} | {f"tag {n}": 9 - (n > 3) for n in range(7)}
-    assert not [p for p in psutil.Process().children() if "core.data.readers" in p.cmdline()]
+    assert not reader_processes()
 
 
 def test_a_stop_while_processes_read_ends_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -198,7 +198,7 @@ def test_a_stop_while_processes_read_ends_them(tmp_path: Path, monkeypatch: pyte
 
     with Index(Path(":memory:")) as index, pytest.raises(Stopped):
         Scan(index.store, stop, Readers(alone=0, processes=2)).run([str(tmp_path)])
-    assert not [p for p in psutil.Process().children() if "core.data.readers" in p.cmdline()]
+    assert not reader_processes()
 
 
 SCAN = """

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import psutil
 import pytest
 from PIL import Image
 
@@ -13,6 +12,7 @@ from core.data.index import Index
 from core.errors import Stopped, UserError
 from core.settings import default_settings
 from core.settings.folder_rules import FolderRules
+from tests.fixtures.processes import reader_processes
 
 
 def pictures(root: Path, captions: dict[str, tuple[str, str]]) -> None:
@@ -29,10 +29,6 @@ def tokens(index: Index) -> dict[str, int]:
     columns = index.columns()
     found = index.by_ids(columns.ids)
     return {Path(one.path).stem: count for one, count in zip(found, columns.tokens.tolist(), strict=True)}
-
-
-def readers() -> int:
-    return sum("core.data.readers" in child.cmdline() for child in psutil.Process().children())
 
 
 @pytest.mark.parametrize(
@@ -64,7 +60,7 @@ def test_the_longest_line_counts_and_the_processes_end(
     told: list[tuple[int, int]] = []
     learning.count_tokens(index, default_settings(), lambda *at: told.append(at))
     assert tokens(index) == {f"{number:02}": number for number in range(1, 20)}
-    assert told == [(done, 19) for done in (3, 6, 9, 12, 15, 18, 19)] and readers() == 0
+    assert told == [(done, 19) for done in (3, 6, 9, 12, 15, 18, 19)] and not reader_processes()
 
 
 def test_what_was_counted_stays_when_it_is_stopped(
@@ -80,7 +76,7 @@ def test_what_was_counted_stays_when_it_is_stopped(
 
     with pytest.raises(Stopped):
         learning.count_tokens(index, default_settings(), stop)
-    assert sorted(tokens(index).values()) == [-1] * 4 + [2] * 4 and readers() == 0
+    assert sorted(tokens(index).values()) == [-1] * 4 + [2] * 4 and not reader_processes()
 
 
 def test_a_damaged_tokenizer_is_told(index: Index, tmp_path: Path) -> None:
@@ -92,4 +88,4 @@ def test_a_damaged_tokenizer_is_told(index: Index, tmp_path: Path) -> None:
     index.scan([tmp_path / "pictures"])
     with pytest.raises(UserError, match="cannot be read"):
         learning.count_tokens(index, settings)
-    assert readers() == 0
+    assert not reader_processes()

@@ -19,7 +19,7 @@ from core.data import readers as module
 from core.data.readers import Readers, serve
 from core.data.reading import CRASHED, HeadJob, LookJob, Want
 from tests.core.data.samples import corners, save
-from tests.fixtures.processes import ROOT, child, wait_until
+from tests.fixtures.processes import ROOT, child, reader_processes, wait_until
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def known(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> type[Deadly]:
 
 def running() -> int:
     """How many readers this process has."""
-    return sum("core.data.readers" in process.cmdline() for process in psutil.Process().children())
+    return len(reader_processes())
 
 
 def test_few_files_are_read_without_any_process(tmp_path: Path) -> None:

@@ -8,13 +8,13 @@ import sys
 import threading
 from pathlib import Path
 
-import psutil
 import pytest
 
 from core.data.token_jobs import TokenCounter, TokenJob
 from core.data.tokens import CaptionTokenizer, tokenizer_folder
 from core.errors import Stopped, UserError
 from core.paths import ROOT
+from tests.fixtures.processes import reader_processes
 
 TEXTS = ["one two, three four", "", "a", "cat " * 90, "half \ud800 a pair, naïve 中文", "don't!!"]
 
@@ -24,10 +24,6 @@ def counter():
     made = TokenCounter()
     yield made
     made.close()
-
-
-def readers() -> list[psutil.Process]:
-    return [child for child in psutil.Process().children() if "core.data.readers" in child.cmdline()]
 
 
 @pytest.mark.parametrize("limit", [1, 3, 75])
@@ -42,18 +38,18 @@ def test_the_numbers_are_those_of_the_tokenizer(counter: TokenCounter, limit: in
 
 def test_the_process_is_started_once_and_ends(counter: TokenCounter) -> None:
     far = counter.open(tokenizer_folder())
-    assert far.measure([], 75) == [] and not readers()
+    assert far.measure([], 75) == [] and not reader_processes()
     results: list[object] = []
     threads = [threading.Thread(target=lambda: results.append(far.measure(["a cat"], 75))) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert results == [[(2, 5)]] * 4 and len(readers()) == 1
-    readers()[0].kill()
+    assert results == [[(2, 5)]] * 4 and len(reader_processes()) == 1
+    reader_processes()[0].kill()
     assert far.measure(["two cats"], 75) == [(2, 8)]  # by another process
     counter.close()
-    assert not readers()
+    assert not reader_processes()
     with pytest.raises(Stopped):
         far.measure(["a cat"], 75)
 
