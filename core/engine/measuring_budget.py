@@ -9,6 +9,8 @@ from typing import Any
 
 #: Measurements whose median is what the next one is expected to take.
 _RECENT = 3
+#: So much of the limit is planned with: steps become faster behind the first ones, and the run shorter than foreseen.
+_PLANNED = 0.9
 #: However dear it is, so often in a run it is looked whether a measurement fits by now.
 _LOOKS = 8
 
@@ -114,7 +116,7 @@ class MeasuringBudget:
     def _fits(self, count: int, whole: float) -> bool:
         """Whether so many more measurements leave the share below the limit; `whole` seconds are the run without."""
         coming = count * self.expected
-        return self.spent + coming <= self.share * (whole + coming)
+        return self.spent + coming <= _PLANNED * self.share * (whole + coming)
 
 
 def _count(step: int, total: int, every: int) -> int:

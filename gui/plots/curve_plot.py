@@ -146,16 +146,18 @@ class CurvePlot(pg.PlotWidget):
 
     def set_series(self, series: Iterable[Series]) -> None:
         """Draw these curves, the first one behind; points that are known by key stay."""
-        for item in (*self._lines.values(), *self._dots.values()):
-            self.view.removeItem(item)
         self.series = {one.key: one for one in series}
-        self._lines, self._dots = {}, {}
+        for key in [key for key in self._lines if key not in self.series]:
+            self.view.removeItem(self._lines.pop(key))
+            self.view.removeItem(self._dots.pop(key))
         for depth, key in enumerate(self.series):
-            self._lines[key] = pg.PlotCurveItem(skipFiniteCheck=True)
-            self._dots[key] = pg.ScatterPlotItem(size=6, pxMode=True)
+            if key not in self._lines:
+                self._lines[key] = pg.PlotCurveItem(skipFiniteCheck=True)
+                self._dots[key] = pg.ScatterPlotItem(size=6, pxMode=True)
+                self.view.addItem(self._lines[key], ignoreBounds=True)
+                self.view.addItem(self._dots[key], ignoreBounds=True)
             for item in (self._lines[key], self._dots[key]):
                 item.setZValue(depth)
-                self.view.addItem(item, ignoreBounds=True)
         self._style_curves(theme.current())
         self.refresh_soon()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 from PySide6.QtCore import Qt, QTimer
 from PySide6.QtWidgets import QComboBox, QFrame, QSizePolicy, QSlider, QStackedLayout, QVBoxLayout, QWidget
@@ -21,6 +22,8 @@ from gui.widgets.segments import Segments
 
 #: The smoothing slider has so many places for windows of 1 to 10,000 steps.
 _PLACES, _DECADES = 80, 4.0
+#: The views over the timestep, which have plots of their own.
+_PANELS = (DrawsPanel, HistogramPanel)
 #: While a long curve is smoothed piece by piece it is drawn again once in so many pieces: that takes longer.
 _PIECES_A_DRAWING = 10
 
@@ -40,11 +43,12 @@ class LossCard(QFrame):
         self.plot = CurvePlot(timeline)
         self.source = DrawsSource(self)
         self.curve_views: dict[str, CurveView] = {made.name: made for made in (view() for view in CURVE_VIEWS)}
-        self.panels = {made.name: made for made in (DrawsPanel(), HistogramPanel())}
+        self.panels: dict[str, DrawsPanel | HistogramPanel] = {}
         self._data = RunData()
         self._chosen_smoothing = False
         self._told: set[str] = set()
         self._pieces = 0
+        self._density: tuple[int, int] | None = None
         self._smooth_more = QTimer(self, singleShot=True, interval=1)
         self._smooth_more.timeout.connect(self._smooth_on)
         self._make_controls()
@@ -53,7 +57,7 @@ class LossCard(QFrame):
         self._switch()
 
     def _make_controls(self) -> None:
-        views = [*self.curve_views.values(), *self.panels.values()]
+        views: list[Any] = [*self.curve_views.values(), *_PANELS]
         self.views = Segments([(view.name, view.label, view.tip) for view in views])
         self.axis = QComboBox()
         for name in AXES:
@@ -83,7 +87,7 @@ class LossCard(QFrame):
         self.empty = label("", "dim", wrap=True)
         self.empty.setAlignment(Qt.AlignmentFlag.AlignCenter)
         self._stack = QStackedLayout()
-        for page in (curves, *self.panels.values(), self.empty):
+        for page in (curves, self.empty):
             self._stack.addWidget(page)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(16, 10, 12, 6)
@@ -120,7 +124,9 @@ class LossCard(QFrame):
         self.curve_views = {made.name: made for made in (view() for view in CURVE_VIEWS)}
         for key in self.plot.hidden():
             self.plot.set_visible(key, True)
-        self.panels["histogram"].density = density
+        self._density = density
+        for panel in self.panels.values():
+            self._tell(panel)
         self.source.set_run(path, data)
         self.views.choose(CURVE_VIEWS[0].name)
         self._show_series()
@@ -132,7 +138,7 @@ class LossCard(QFrame):
         self.source.refresh()
         view = self._view()
         if view is None:
-            panel = self.panels[self.views.current]
+            panel = self.panel(self.views.current)
             panel.refresh(self._data)
             self._show(panel, panel.empty(self._data, self.source))
             return
@@ -159,8 +165,22 @@ class LossCard(QFrame):
 
     def _draws_changed(self) -> None:
         for panel in self.panels.values():
-            panel.show_draws(self.source.draws)
+            self._tell(panel)
         self.refresh()
+
+    def panel(self, name: str) -> DrawsPanel | HistogramPanel:
+        """A view over the timestep, made when it is first asked for."""
+        if name not in self.panels:
+            made = self.panels[name] = next(kind for kind in _PANELS if kind.name == name)()
+            self._tell(made)
+            self._stack.addWidget(made)
+        return self.panels[name]
+
+    def _tell(self, panel: DrawsPanel | HistogramPanel) -> None:
+        """What a view over the timestep draws."""
+        panel.show_draws(self.source.draws)
+        if isinstance(panel, HistogramPanel):
+            panel.density = self._density
 
     # -- the views --------------------------------------------------------------------------------------------
 

@@ -151,7 +151,7 @@ def test_dots_fit_and_means_stand_over_the_timestep(show: Show, tmp_path: Path) 
     Recorder(path_of(tmp_path), 0).append(draws())
     card = show(a_run(*measured()), tmp_path)
     card.views.choose("draws")
-    panel = card.panels["draws"]
+    panel = card.panel("draws")
     plot = panel.plot
     assert isinstance(plot, DrawsPlot) and not empty_words(card)
     assert sum(len(dots.data) for dots in plot._dots) == STEPS * IMAGES
@@ -174,7 +174,7 @@ def test_losses_without_a_logarithm_are_left_out(show: Show, tmp_path: Path) -> 
     Recorder(path_of(tmp_path), 0).append(made)
     card = show(a_run(), tmp_path)
     card.views.choose("draws")
-    plot = card.panels["draws"].plot
+    plot = card.panel("draws").plot
     assert isinstance(plot, DrawsPlot)
     assert sum(len(dots.data) for dots in plot._dots) == len(made) - 5
     assert all(np.isfinite(plot.view.viewRange()[1]))
@@ -185,7 +185,7 @@ def test_the_histogram_counts_and_foretells(show: Show, tmp_path: Path) -> None:
     Recorder(path_of(tmp_path), 0).append(made)
     card = show(a_run(), tmp_path, (0, 499))
     card.views.choose("histogram")
-    plot = card.panels["histogram"].plot
+    plot = card.panel("histogram").plot
     assert isinstance(plot, HistogramPlot)
     np.testing.assert_array_equal(plot._bars.opts["height"], np.histogram(made["timestep"], 50, (0, 1000))[0])
     wanted = plot.wanted()[1]
