@@ -7,20 +7,19 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyqtgraph as pg
-from PySide6.QtCore import QEvent, QPointF, QSize, Qt, QTimer, Signal
+from PySide6.QtCore import QEvent, QPointF, Qt, QTimer, Signal
 from PySide6.QtGui import QColor, QFont, QMouseEvent, QPaintEvent, QResizeEvent
 from PySide6.QtWidgets import QApplication, QGraphicsView, QLabel, QWidget
 
 from core.run_data import Floats
 from gui import theme
 from gui.plots.axis import NumberAxis
+from gui.plots.card_plot import CardPlot
 from gui.plots.decimate import Blocks, decimate_columns, inner_range, thin
 from gui.plots.plot_marks import PlotMarks, with_zero
 from gui.plots.timeline import Timeline, nearest
 from gui.theme import Tokens
 
-#: Width of the left axis, so that plots and the film strip stand above each other.
-LEFT_AXIS = 56
 #: A curve whose line goes up and down by more pixels than this is drawn without antialiasing: it would be a grey band.
 _SMOOTH_TRAVEL = 4_000
 #: Pixels a column of a bold curve: its pen is wider than one.
@@ -84,7 +83,7 @@ class _View(pg.ViewBox):
         ev.accept()  # type: ignore[attr-defined]
 
 
-class CurvePlot(pg.PlotWidget):
+class CurvePlot(CardPlot):
     """Curves against the timeline.
 
     Signals:
@@ -96,9 +95,7 @@ class CurvePlot(pg.PlotWidget):
     painted = Signal()
 
     def __init__(self, timeline: Timeline, parent: QWidget | None = None) -> None:
-        self.view = _View()
-        self._axes = {side: NumberAxis(side) for side in ("left", "bottom")}
-        super().__init__(parent, viewBox=self.view, axisItems=self._axes, background=None)
+        super().__init__(_View(), {side: NumberAxis(side) for side in ("left", "bottom")}, parent)
         self.timeline = timeline
         self.series: dict[str, Series] = {}
         self._points: dict[str, tuple[Floats, Floats]] = {}
@@ -115,16 +112,8 @@ class CurvePlot(pg.PlotWidget):
         self.restyle()
 
     def _build(self) -> None:
-        self.hideButtons()
-        self.setFrameShape(QLabel.Shape.NoFrame)
         # A region of several rectangles would make the raster engine fifty times slower at the noisy curve.
         self.setViewportUpdateMode(QGraphicsView.ViewportUpdateMode.BoundingRectViewportUpdate)
-        self.setMouseTracking(True)
-        self.viewport().setMouseTracking(True)
-        self._axes["left"].setWidth(LEFT_AXIS)
-        self._axes["bottom"].setHeight(24)
-        self._axes["left"].behind()
-        self.getPlotItem().layout.setContentsMargins(0, 6, 10, 0)
         self.marks = PlotMarks(self.view, self.timeline)
         self._place_label = QLabel(self)
         self._place_label.setProperty("role", "badge")
@@ -137,7 +126,6 @@ class CurvePlot(pg.PlotWidget):
         self.view.clicked.connect(self._clicked)
         self.timeline.changed.connect(self.refresh_soon)
         self.timeline.cursor_changed.connect(self._show_cursor)
-        theme.signals().changed.connect(self.restyle)
 
     def _clicked(self, x: float) -> None:
         """Tell the step that was clicked; near a bookmark's flag it is the bookmark's."""
@@ -199,7 +187,7 @@ class CurvePlot(pg.PlotWidget):
     def set_log(self, log: bool) -> None:
         """Logarithmic or linear y axis."""
         self._log = log
-        self._axes["left"].setLogMode(False, log)
+        self.axes_["left"].setLogMode(False, log)
         self.refresh_soon()
 
     def value_of(self, key: str) -> float:
@@ -207,10 +195,6 @@ class CurvePlot(pg.PlotWidget):
         steps, values = self._points.get(key, (_NONE, _NONE))
         place = len(steps) - 1 if self.timeline.cursor is None else nearest(steps, self.timeline.cursor)
         return float(values[place]) if place is not None and place >= 0 else float("nan")
-
-    def sizeHint(self) -> QSize:
-        """As small as can still be read; the layout gives it what is left."""
-        return QSize(480, 180)
 
     def points_drawn(self, key: str) -> int:
         """Points that a curve has on the screen, after decimation."""
@@ -312,16 +296,8 @@ class CurvePlot(pg.PlotWidget):
             )
         self.values_changed.emit()
 
-    def restyle(self, *_: object) -> None:
-        """Take on the theme."""
-        if self.plotItem is None:  # closed, but not gone yet
-            return
-        tokens = theme.current()
-        font = QFont(self.font())
-        font.setPointSizeF(max(7.5, QApplication.font().pointSizeF() - 1))
-        for axis in self._axes.values():
-            axis.restyle(tokens, font)
-        self._axes["left"].setGrid(255)
+    def restyle_items(self, tokens: Tokens, font: QFont) -> None:
+        """Curves and marks."""
         self.marks.restyle(tokens, font)
         self._style_curves(tokens)
 

@@ -7,17 +7,18 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyqtgraph as pg
-from PySide6.QtCore import QEvent, QSize, Qt, Signal
+from PySide6.QtCore import QEvent, Qt, Signal
 from PySide6.QtGui import QColor, QFont, QMouseEvent
-from PySide6.QtWidgets import QApplication, QLabel, QWidget
+from PySide6.QtWidgets import QWidget
 
 from core.run_data import Floats
 from core.timestep_views import BINS, TIMESTEPS, Draws
 from gui import theme
+from gui.plots.card_plot import CardPlot
 from gui.plots.compare_view import CompareAxis
-from gui.plots.curve_plot import LEFT_AXIS
 from gui.plots.decimate import inner_range
 from gui.plots.loss_views import loss_words, mix
+from gui.theme import Tokens
 
 #: Curve colours from the first step to the last.
 AGES = (0, 3, 1)
@@ -41,7 +42,7 @@ class Means:
     losses: Floats
 
 
-class TimestepPlot(pg.PlotWidget):
+class TimestepPlot(CardPlot):
     """A plot whose x axis is the timestep; it neither pans nor zooms.
 
     Signals:
@@ -51,28 +52,13 @@ class TimestepPlot(pg.PlotWidget):
     pointed = Signal(float)
 
     def __init__(self, parent: QWidget | None = None) -> None:
-        self.axes_ = {side: CompareAxis(side) for side in ("left", "bottom")}
         view = pg.ViewBox(enableMenu=False, defaultPadding=0.0, enableMouse=False)
-        super().__init__(parent, viewBox=view, axisItems=self.axes_, background=None)
-        self.view = view
-        self.hideButtons()
-        self.setFrameShape(QLabel.Shape.NoFrame)
-        self.setMouseTracking(True)
-        self.viewport().setMouseTracking(True)
-        self.axes_["left"].setWidth(LEFT_AXIS)
-        self.axes_["bottom"].setHeight(24)
-        self.axes_["left"].behind()
-        self.getPlotItem().layout.setContentsMargins(0, 6, 10, 0)
+        super().__init__(view, {side: CompareAxis(side) for side in ("left", "bottom")}, parent)
         view.disableAutoRange()
         self._cross = pg.InfiniteLine(angle=90, movable=False)
         self._cross.setZValue(60)
         self._cross.hide()
         view.addItem(self._cross, ignoreBounds=True)
-        theme.signals().changed.connect(self.restyle)
-
-    def sizeHint(self) -> QSize:
-        """As small as can still be read; the layout gives it what is left."""
-        return QSize(480, 180)
 
     def set_heights(self, low: float, high: float) -> None:
         """The y range, and all timesteps across."""
@@ -82,16 +68,8 @@ class TimestepPlot(pg.PlotWidget):
         """What is known of a timestep; "" where nothing is, or for -1."""
         raise NotImplementedError
 
-    def restyle(self, *_: object) -> None:
-        """Take on the theme."""
-        if self.plotItem is None:  # closed, but not gone yet
-            return
-        tokens = theme.current()
-        font = QFont(self.font())
-        font.setPointSizeF(max(7.5, QApplication.font().pointSizeF() - 1))
-        for axis in self.axes_.values():
-            axis.restyle(tokens, font)
-        self.axes_["left"].setGrid(255)
+    def restyle_items(self, tokens: Tokens, font: QFont) -> None:
+        """The crosshair."""
         self._cross.setPen(pg.mkPen(tokens.dim, style=Qt.PenStyle.DashLine))
 
     def mouseMoveEvent(self, ev: QMouseEvent) -> None:
@@ -174,12 +152,9 @@ class DrawsPlot(TimestepPlot):
         value = self.expected(timestep)
         return f"timestep {timestep:.0f}: {loss_words(value)} expected" if np.isfinite(value) else ""
 
-    def restyle(self, *_: object) -> None:
-        """Take on the theme."""
-        super().restyle()
-        if self.plotItem is None:
-            return
-        tokens = theme.current()
+    def restyle_items(self, tokens: Tokens, font: QFont) -> None:
+        """What is drawn, and the crosshair."""
+        super().restyle_items(tokens, font)
         for shade, dots in enumerate(self._dots):
             color = QColor(mix(tokens, AGES, shade / (_SHADES - 1)))
             color.setAlpha(120)
@@ -234,12 +209,9 @@ class HistogramPlot(TimestepPlot):
         y = self.wanted()[1]
         return f"{text}, expected {y[place]:,.0f}" if len(y) else text
 
-    def restyle(self, *_: object) -> None:
-        """Take on the theme."""
-        super().restyle()
-        if self.plotItem is None:
-            return
-        tokens = theme.current()
+    def restyle_items(self, tokens: Tokens, font: QFont) -> None:
+        """What is drawn, and the crosshair."""
+        super().restyle_items(tokens, font)
         shade = QColor(tokens.curves[0])
         shade.setAlpha(150)
         self._bars.setOpts(brush=pg.mkBrush(shade), pen=pg.mkPen(None))
