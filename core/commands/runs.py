@@ -47,7 +47,8 @@ def run(options: argparse.Namespace) -> int:
     print(f"{found['name']}: {found['state']} at step {found['step']:,}, {len(found['checkpoints'])} checkpoints")
     energy = found["energy"]
     co2 = co2_words(energy["co2_grams"])
-    print(f"energy {energy['kwh']:.4f} kWh, {energy['cost']:.2f} {energy['currency']}" + (f", {co2}" if co2 else ""))
+    used = f"{energy['kwh']:.4f} kWh, {energy['cost']:.2f} {energy['currency']}" + (f", {co2}" if co2 else "")
+    print(f"energy {'not measured' if energy['source'] == 'none' else used}")
     for name, words in (("per_1000_images", "for 1,000 images"), ("projected", "at its end")):
         if energy[name] is not None and (name != "projected" or energy[name]["kwh"] > energy["kwh"]):
             print(f"    {words}: {amount_words(Amount(**energy[name]), energy['currency'])}")

@@ -115,6 +115,7 @@ class LegendRow(QWidget):
         super().__init__()
         self.entries: dict[str, LegendEntry] = {}
         self.remark = Elided("", "dim")
+        self.remark.setFixedHeight(24)  # as high as an entry, to stand on its line
         self._flow = Flow(self, spacing=_LINE_GAP)
         self._flow.addWidget(self.remark)
         self.fit()

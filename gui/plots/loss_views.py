@@ -235,7 +235,7 @@ class GapView(CurveView):
     name = "gap"
     label = "Gap"
     tip = "How far the model has gone ahead on the pictures that it trains on: a gap that grows is learning by heart"
-    widest = "-0.00000"
+    widest = "+0.000000"
     can_log = False
     zero = True
 
