@@ -113,6 +113,11 @@ class Gpu(msgspec.Struct, kw_only=True):
     most_limit_watts: float = -1.0
 
 
+def short_name(name: str) -> str:
+    """A GPU's name without its makers: "RTX 3090"."""
+    return name.removeprefix("NVIDIA ").removeprefix("GeForce ")
+
+
 class Points(Event, gc=False):
     """A stretch of a curve that another program made (an imported run); `steps` ascend, a line holds some thousands."""
 

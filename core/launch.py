@@ -15,7 +15,7 @@ from core.runs import Kind
 
 #: No hub look-ups, and no warning of forked tokenizers.
 OFFLINE = {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
-#: Variable of a worker's environment that names a process (core.rest_share.process_name) with which it ends, at once.
+#: Variable of a worker's environment that names a process (core.processes.own_name) with which it ends, at once.
 END_WITH = "BURNISH_END_WITH"
 #: Stands in a launch line for the address of the first machine, and the port at which the others find it.
 MEETING_PLACE = "FIRST_MACHINE:29500"

@@ -5,9 +5,8 @@ from __future__ import annotations
 import contextlib
 from pathlib import Path
 
-import psutil
-
 from core import paths
+from core.processes import named_lives, own_name
 
 
 def at_work_folder() -> Path:
@@ -25,8 +24,7 @@ class RestShare:
     def __init__(self, folder: Path | None = None) -> None:
         """A folder that cannot be written makes no trouble: this run then bears all."""
         self._folder = folder or at_work_folder()
-        own = psutil.Process()
-        self._path = self._folder / process_name(own)
+        self._path = self._folder / own_name()
         with contextlib.suppress(OSError):
             self._folder.mkdir(parents=True, exist_ok=True)
             self._path.touch()
@@ -38,7 +36,7 @@ class RestShare:
             for path in self._folder.iterdir():
                 if path == self._path:
                     continue
-                if lives(path.name):
+                if named_lives(path.name):
                     others += 1
                 else:
                     path.unlink(missing_ok=True)
@@ -48,20 +46,3 @@ class RestShare:
         """Sign out."""
         with contextlib.suppress(OSError):
             self._path.unlink(missing_ok=True)
-
-
-def process_name(process: psutil.Process) -> str:
-    """Number and birth of a process: numbers are given again, the two together are not."""
-    return f"{process.pid}-{process.create_time():.0f}"
-
-
-def lives(name: str) -> bool:
-    """Whether the process of a process_name() is still at work."""
-    number, _, _ = name.partition("-")
-    if not number.isdigit():
-        return False
-    try:
-        process = psutil.Process(int(number))
-        return process_name(process) == name and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.Error:
-        return False

@@ -17,12 +17,12 @@ from typing import Any, Literal, TypeVar
 
 import filelock
 import msgspec
-import psutil
 from pydantic import BaseModel
 
 from core import __version__, atomic, paths, presets
 from core import events as ev
 from core.errors import UserError
+from core.processes import lives, own_facts
 from core.settings import Settings
 
 #: Format of the run folder that this version writes and the newest that it reads.
@@ -164,10 +164,9 @@ class Run:
         """Process number of the run's living worker, None when there is none."""
         try:
             facts = json.loads((self.path / "worker.json").read_text(encoding="utf-8"))
-            process = psutil.Process(int(facts["pid"]))
-            same = abs(process.create_time() - float(facts["created"])) < 1.0
-            return process.pid if same and process.status() != psutil.STATUS_ZOMBIE else None
-        except (OSError, ValueError, KeyError, psutil.Error):
+            pid = int(facts["pid"])
+            return pid if lives(pid, float(facts["created"])) else None
+        except (OSError, ValueError, KeyError):
             return None
 
     def state(self) -> tuple[str, int]:
@@ -205,9 +204,8 @@ class Run:
         """Sign the run folder with this process, and clear away what a killed one left."""
         for folder in (self.path, self.checkpoints_path, self.states_path, self.samples_path):
             atomic.remove_leftovers(folder)
-        facts = {"pid": os.getpid(), "created": psutil.Process().create_time()}
         try:
-            atomic.write_text(self.path / "worker.json", json.dumps(facts))
+            atomic.write_text(self.path / "worker.json", json.dumps(own_facts()))
         except OSError as error:
             raise UserError(f"{self.path} cannot be written ({error.strerror or error}).") from None
 

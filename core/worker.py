@@ -246,11 +246,11 @@ class _Watch:
         self._thread.start()
 
     def _loop(self) -> None:
-        from core.rest_share import lives
+        from core.processes import named_lives
 
         owner = os.environ.get(END_WITH, "")
         while True:
-            if owner and not lives(owner):  # nobody is left who wants this training, or would ever end it
+            if owner and not named_lives(owner):  # nobody is left who wants this training, or would ever end it
                 os._exit(FAILED)
             self._read()
             if self._done.wait(self._hardware.telemetry_seconds):

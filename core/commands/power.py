@@ -9,14 +9,14 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from core import presets, runs
+from core import demo, presets, runs
 from core.commands.train import preset_path
 from core.errors import UserError
 from core.power import kept, plan
 from core.power.find import Search, Trial, set_back
-from core.power.job import Job, key_of, shortened, starter_settings
+from core.power.job import Job, key_of, shortened
 from core.power.kept import Result
-from core.power.limits import Card, Limiter, card_of, cards, require_in_range
+from core.power.limits import Card, Limiter, card_of, cards, require_in_range, soon_forgotten
 from core.quantities import parse_number
 from core.settings import Settings
 from core.telemetry import Nvml
@@ -108,11 +108,7 @@ def _set(options: argparse.Namespace, nvml: Nvml, limiter: Limiter) -> int:
             f"GPU {card.index} ({card.name}): {holds:.0f} W (before: {card.limit_watts:.0f} W), until the next restart."
         )
     if not card.persistent:
-        print(
-            "The driver is not kept loaded, so the limit is forgotten as soon as no program uses the card. This keeps "
-            f"it: sudo nvidia-smi -i {card.index} -pm 1",
-            file=sys.stderr,
-        )
+        print(soon_forgotten(card), file=sys.stderr)
     return 0
 
 
@@ -146,11 +142,9 @@ def _training(preset: str | None, run_name: str | None, changes: Sequence[str]) 
     if run_name:
         found = runs.find(run_name)
         settings, name = found.settings(), found.name
-    elif preset:
-        path = preset_path(preset)
+    else:  # the small model that ships with Burnish tells little of a large card, but needs nothing
+        path = preset_path(preset) if preset else demo.PRESET
         settings, name = presets.load(path, []), path.stem
-    else:
-        settings, name = starter_settings(), "starter"
     if changes:
         settings = presets.build({**presets.flat(settings), **presets.parse_changes(list(changes))}, "--set")
     return settings, name

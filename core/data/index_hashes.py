@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import xxhash
 
@@ -58,20 +56,12 @@ def _hash(path: str) -> tuple[bytes, int | None, str]:
 def find_phashes(store: Store, progress: Progress | None) -> None:
     """See Index.find_phashes."""
     told = _Told(store, _UNSEEN, progress)
-    waiting: deque[tuple[list[Picture], Future[Any]]] = deque()
-
-    def take() -> None:
-        pictures, answer = waiting.popleft()
-        _take_in(store, pictures, answer.result())
-        told.more(len(pictures))
-
+    lacking = _lacking(store, _UNSEEN, _LOOKS)
     with Readers(alone=_LOOKS) as readers:
-        for pictures in _lacking(store, _UNSEEN, _LOOKS):
-            waiting.append((pictures, readers.submit(LookJob([picture.path for picture in pictures]))))
-            while len(waiting) > readers.room:
-                take()
-        while waiting:
-            take()
+        jobs = ((pictures, LookJob([picture.path for picture in pictures])) for pictures in lacking)
+        for pictures, answers in readers.in_order(jobs):
+            _take_in(store, pictures, answers)
+            told.more(len(pictures))
 
 
 def _take_in(store: Store, pictures: list[Picture], answers: Iterable[tuple[bytes, int | None, str]]) -> None:

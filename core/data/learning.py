@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +12,7 @@ from core.data import rules
 from core.data.caption_files import split_lines
 from core.data.dataset import with_rule
 from core.data.readers import Readers
-from core.data.token_jobs import token_job
+from core.data.token_jobs import TokenJob, token_job
 from core.data.tokens import NO_LIMIT, tokenizer_folder
 
 if TYPE_CHECKING:
@@ -39,29 +37,23 @@ def count_tokens(index: Index, settings: Settings, progress: Progress | None = N
     columns = index.columns()
     folder, together = tokenizer_folder(settings.model.base), _together(columns, settings)
     wanted = np.flatnonzero(columns.tokens < 0)
-    waiting: deque[tuple[list[int], list[int], Future[Any]]] = deque()
     done = 0
 
-    def take() -> None:
-        nonlocal done
-        ids, owners, answer = waiting.popleft()
-        longest = dict.fromkeys(ids, 0)
-        for number, tokens in zip(owners, answer.result().known().tokens, strict=True):
-            longest[number] = max(longest[number], tokens)
-        index.set_tokens(longest.items())
-        done += len(ids)
-        if progress is not None:
-            progress(done, len(wanted))
-
-    with Readers(alone=0, processes=1 if len(wanted) <= _CAPTIONS else 0) as readers:
+    def jobs() -> Iterator[tuple[tuple[list[int], list[int]], TokenJob]]:
         for rows in _parts(wanted):
             ids = columns.ids[rows].tolist()
             texts, owners = _texts(index, ids, together[columns.directory[rows]].tolist())
-            waiting.append((ids, owners, readers.submit(token_job(folder, texts, NO_LIMIT))))
-            while len(waiting) > readers.room:
-                take()
-        while waiting:
-            take()
+            yield (ids, owners), token_job(folder, texts, NO_LIMIT)
+
+    with Readers(alone=0, processes=1 if len(wanted) <= _CAPTIONS else 0) as readers:
+        for (ids, owners), answer in readers.in_order(jobs()):
+            longest = dict.fromkeys(ids, 0)
+            for number, tokens in zip(owners, answer.known().tokens, strict=True):
+                longest[number] = max(longest[number], tokens)
+            index.set_tokens(longest.items())
+            done += len(ids)
+            if progress is not None:
+                progress(done, len(wanted))
 
 
 def _together(columns: Columns, settings: Settings) -> NDArray[np.bool_]:

@@ -16,14 +16,18 @@ import struct
 import subprocess
 import sys
 import time
+from collections import deque
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 import msgspec
 
 from core.data.reading import Job
 from core.paths import ROOT
+
+_Beside = TypeVar("_Beside")
 
 #: Processes at most: two saturate a warm disk beside the writing into the index; more hide the latency of a slow one.
 _MOST_PROCESSES = 3
@@ -79,6 +83,17 @@ class Readers:
         future: Future[Any] = Future()
         future.set_result(self._pace.run(job))
         return future
+
+    def in_order(self, jobs: Iterable[tuple[_Beside, Job]]) -> Iterator[tuple[_Beside, Any]]:
+        """The answers in the order of the jobs, each with what came beside its job; the next ones are under way."""
+        waiting: deque[tuple[_Beside, Future[Any]]] = deque()
+        for mine, job in jobs:
+            waiting.append((mine, self.submit(job)))
+            while len(waiting) > self.room:
+                beside, answer = waiting.popleft()
+                yield beside, answer.result()
+        for beside, answer in waiting:
+            yield beside, answer.result()
 
     def _start(self) -> None:
         self._pool = ThreadPoolExecutor(self._processes, "reader")

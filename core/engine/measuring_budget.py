@@ -78,7 +78,7 @@ class MeasuringBudget:
         """
         if step in (0, total) or not self.share or not self.expected:
             return True
-        whole = worked + (total - step) * self._step_seconds(step, worked)
+        whole = self._without_more(step, total, worked)
         self.stride = 1
         while self.steps < total and not self._fits(_count(step, total, self.steps), whole):
             self.stride *= 2
@@ -94,7 +94,7 @@ class MeasuringBudget:
     def share_asked(self, step: int, total: int, worked: float) -> float:
         """The share of the run that measuring at all steps asked for would take."""
         coming = _count(step, total, self.every) * self.expected
-        whole = worked + (total - step) * self._step_seconds(step, worked)
+        whole = self._without_more(step, total, worked)
         return (self.spent + coming) / max(1e-9, whole + coming)
 
     def facts(self) -> dict[str, Any]:
@@ -108,10 +108,14 @@ class MeasuringBudget:
         self.told = bool(facts.get("told", False))
         self._recent = deque(map(float, facts.get("recent", ())), maxlen=_RECENT)
 
-    def _step_seconds(self, step: int, worked: float) -> float:
-        """Mean time of a step since begin(), with all that happens beside it but the measurements."""
+    def _without_more(self, step: int, total: int, worked: float) -> float:
+        """Seconds of the whole run if nothing more were measured.
+
+        A step to come takes the mean time of those since begin(), with all that happens beside them but measurements.
+        """
         first, before = self._begun
-        return max(0.0, worked - self.spent - before) / max(1, step - first)
+        each = max(0.0, worked - self.spent - before) / max(1, step - first)
+        return worked + (total - step) * each
 
     def _fits(self, count: int, whole: float) -> bool:
         """Whether so many more measurements leave the share below the limit; `whole` seconds are the run without."""

@@ -85,9 +85,8 @@ class Observer:
         self, noisy: torch.Tensor, timesteps: torch.Tensor, states: Conditioning, sizes: torch.Tensor
     ) -> torch.Tensor:
         arguments = self._models.family.unet_arguments(states, sizes)
-        with autocast(self._models.device, self._precision):
-            noisy = self._models.arrange(noisy)
-            predicted: torch.Tensor = self._models.unet(noisy, timesteps, **arguments, return_dict=False)[0]
+        noisy = self._models.arrange(noisy)
+        predicted: torch.Tensor = self._models.unet(noisy, timesteps, **arguments, return_dict=False)[0]
         return predicted
 
     def measure(self, step: int, weights: str = "") -> Iterator[ev.Event]:

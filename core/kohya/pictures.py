@@ -153,9 +153,8 @@ def _changes(job: Job) -> None:
     job.take("flip_aug", "data.flip", job.on("flip_aug"))
     if job.on("random_crop"):
         job.take("random_crop", "data.crop_focus", "random")
-    for name, note in (("color_aug", "colours are not changed in this version"),):
-        if job.on(name):
-            job.lacking(name, note)
+    if job.on("color_aug"):
+        job.lacking("color_aug", "colours are not changed in this version")
 
 
 #: Flags about data without a like in Burnish, with the values that switch them off.

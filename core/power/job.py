@@ -18,7 +18,7 @@ from core.errors import UserError
 from core.estimate.cost import DECIDE_SPEED
 from core.launch import END_WITH, start_detached, worker_command, worker_environment
 from core.power.limits import Card
-from core.rest_share import process_name
+from core.processes import own_name
 from core.runs import Run
 from core.settings import Settings
 
@@ -103,7 +103,7 @@ class Job:
         self.phase = "loading"
         self.device = ""
         environment = worker_environment() | {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
-        environment[END_WITH] = process_name(psutil.Process())
+        environment[END_WITH] = own_name()
         if settings.hardware.device != "cpu":
             environment["CUDA_VISIBLE_DEVICES"] = card.uuid or str(card.index)
         self._child = launch(self._run, environment)
@@ -150,8 +150,3 @@ class Job:
             if lines:
                 return lines[-1][:300]
         return f"It said nothing (status {self._child.returncode})."
-
-
-def starter_settings() -> Settings:
-    """The small model that ships with Burnish: it tells little of a large card, but needs nothing."""
-    return presets.load(paths.builtin_presets_folder() / "starter.toml", [])

@@ -11,10 +11,9 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from core import atomic, paths
 from core.power.plan import Measured
+from core.processes import lives, own_facts
 
 _FORMAT = 1
 #: Results kept, the latest.
@@ -94,8 +93,7 @@ def keep(result: Result) -> Result:
 
 def write_note(limits: Mapping[str, float]) -> None:
     """Note the limits (watts by UUID) that are to hold again when this process is done. Raises OSError."""
-    own = psutil.Process()
-    facts = {"format": _FORMAT, "pid": own.pid, "created": own.create_time(), "limits": dict(limits)}
+    facts = {"format": _FORMAT, **own_facts(), "limits": dict(limits)}
     atomic.write_text(note_path(), json.dumps(facts, indent=1))
 
 
@@ -111,12 +109,7 @@ def measuring_pid() -> int | None:
     pid = facts.get("pid")
     if not isinstance(pid, int) or pid == os.getpid():
         return None
-    try:
-        process = psutil.Process(pid)
-        same = abs(process.create_time() - float(facts.get("created", 0.0))) < 1.0
-        return pid if same and process.status() != psutil.STATUS_ZOMBIE else None
-    except psutil.Error:
-        return None
+    return pid if lives(pid, float(facts.get("created", 0.0))) else None
 
 
 def left_over() -> dict[str, float]:

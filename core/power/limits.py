@@ -94,6 +94,14 @@ def by_hand(card: Card, watts: float) -> str:
     return line if os.name == "nt" else f"sudo {line}"
 
 
+def soon_forgotten(card: Card) -> str:
+    """What to say of a limit that was set on a card that is not `persistent`."""
+    return (
+        "The driver is not kept loaded, so the limit is forgotten as soon as no program uses the card. This keeps it: "
+        f"sudo nvidia-smi -i {card.index} -pm 1"
+    )
+
+
 class Limiter:
     """Sets power limits; the only place that changes anything of a card."""
 

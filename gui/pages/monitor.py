@@ -281,7 +281,7 @@ class MonitorPage(Page):
             return
         self.timeline.set_data(self._run.data)
         self.loss.set_data(self._run.data, self._run.run.path, _drawn_alike(self._run))
-        self.gpus.clear()
+        self.gpus.set_run(self._run.run.path if self._run.kind == "train" else None)
         self.film.set_run(self._run)
         self._draw_timer.start(_TURN_MS)
 

@@ -38,6 +38,7 @@ class TimestepPanel(QWidget):
     def __init__(self, plot: TimestepPlot, *before: QWidget) -> None:
         super().__init__()
         self.plot = plot
+        self.draws: Draws | None = None
         self.words, self.here = Elided("", "dim"), Elided("", "value")
         line = row(*before, self.words, None, self.here, spacing=12)
         layout = QVBoxLayout(self)
@@ -63,8 +64,8 @@ class TimestepPanel(QWidget):
         return _NO_DRAWS if data.ended is not None or data.last_step else _NONE_YET
 
     def show_draws(self, draws: Draws | None) -> None:
-        """Draw others."""
-        raise NotImplementedError
+        """Others are to be drawn, when the view is in front."""
+        self.draws = draws
 
     def refresh(self, data: RunData) -> None:
         """Take in what else the run has got."""
@@ -79,14 +80,9 @@ class DrawsPanel(TimestepPanel):
 
     def __init__(self) -> None:
         self.ages = AgeBar(lambda tokens, share: mix(tokens, AGES, share))
-        self.draws: Draws | None = None
         self._drawn: tuple[Draws, int, int] | None = None
         self._dots = DrawsPlot()
         super().__init__(self._dots, self.ages)
-
-    def show_draws(self, draws: Draws | None) -> None:
-        """Dots, fit, marks; drawn when the view is in front."""
-        self.draws = draws
 
     def refresh(self, data: RunData) -> None:
         """Draw when there are other draws or another measurement."""
@@ -137,14 +133,9 @@ class HistogramPanel(TimestepPanel):
 
     def __init__(self) -> None:
         self.density: tuple[int, int] | None = None
-        self.draws: Draws | None = None
         self._drawn: Draws | None = None
         self._bars = HistogramPlot()
         super().__init__(self._bars)
-
-    def show_draws(self, draws: Draws | None) -> None:
-        """Bars; drawn when the view is in front."""
-        self.draws = draws
 
     def refresh(self, data: RunData) -> None:
         """Draw when there are other draws."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -87,7 +88,7 @@ def bucket_count(data: RunData, split: str) -> int:
     return count
 
 
-class CurveView:
+class CurveView(ABC):
     """One view; show() names its curves, feed() hands over their points."""
 
     name: ClassVar[str] = ""
@@ -101,13 +102,13 @@ class CurveView:
     can_log: ClassVar[bool] = True
     zero: ClassVar[bool] = False
 
+    @abstractmethod
     def series(self, data: RunData, draws: Draws | None) -> list[Series]:
         """The curves that there are."""
-        raise NotImplementedError
 
+    @abstractmethod
     def feed(self, plot: CurvePlot, data: RunData, draws: Draws | None, window: float) -> bool:
         """Hand over all points, smoothed over `window` steps; False when more of them must still be smoothed."""
-        raise NotImplementedError
 
     def words(self, value: float) -> str:
         """A value in the legend."""

@@ -66,7 +66,7 @@ class TimestepPlot(CardPlot):
 
     def words(self, timestep: float) -> str:
         """What is known of a timestep; "" where nothing is, or for -1."""
-        raise NotImplementedError
+        return ""
 
     def restyle_items(self, tokens: Tokens, font: QFont) -> None:
         """The crosshair."""

@@ -40,7 +40,7 @@ class NotesPanel(QWidget):
         self.open = button("Go to it", "ruler", tip="Show what there is near the bookmarked step")
         self.drop = tool("close", "Remove the bookmark")
         self._path: Path | None = None
-        self._notes = Notes()
+        self.notes = Notes()
         self._timer = QTimer(self, singleShot=True, interval=_PAUSE)
         self._timer.timeout.connect(self.write_now)
         left, right = QVBoxLayout(), QVBoxLayout()
@@ -63,13 +63,13 @@ class NotesPanel(QWidget):
         """Show another run's notes; what was typed for the one before is written first."""
         self.write_now()
         self.title.setText(name or "Choose a run in the list or in the table")
-        if path is not None and path == self._path and run_notes.read(path) == self._notes:
+        notes = run_notes.read(path) if path is not None else Notes()
+        if path is not None and path == self._path and notes == self.notes:
             return
-        self._path = path
-        self._notes = run_notes.read(path) if path is not None else Notes()
+        self._path, self.notes = path, notes
         self.text.setEnabled(path is not None)
         self.text.blockSignals(True)
-        self.text.setPlainText(self._notes.note)
+        self.text.setPlainText(self.notes.note)
         self.text.blockSignals(False)
         self._list()
 
@@ -85,7 +85,7 @@ class NotesPanel(QWidget):
     def write_now(self) -> None:
         """Write what was typed, if anything was."""
         self._timer.stop()
-        if self._path is not None and self.text.toPlainText() != self._notes.note:
+        if self._path is not None and self.text.toPlainText() != self.notes.note:
             self._keep(msgspec.structs.replace(run_notes.read(self._path), note=self.text.toPlainText()))
 
     def _typed(self) -> None:
@@ -99,13 +99,13 @@ class NotesPanel(QWidget):
         except UserError as error:
             self.failed.emit(str(error))
             return
-        self._notes = notes
+        self.notes = notes
         self._list()
         self.changed.emit(self._path, notes)
 
     def _list(self) -> None:
         self.marks.clear()
-        for mark in self._notes.bookmarks:
+        for mark in self.notes.bookmarks:
             item = QListWidgetItem(f"Step {mark.step:,}" + (f"  -  {mark.text}" if mark.text else ""))
             item.setData(256, mark.step)
             self.marks.addItem(item)
@@ -127,4 +127,4 @@ class NotesPanel(QWidget):
     def _remove(self) -> None:
         step = self._step()
         if step is not None:
-            self._keep(self._notes.without_bookmark(step))
+            self._keep(self.notes.without_bookmark(step))

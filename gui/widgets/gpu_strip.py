@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QVBoxLayout, QWidget
 
-from core.events import Gpu, Telemetry
+from core.events import Gpu, Telemetry, short_name
 from core.run_data import RunData
 from gui.plots.spark import Spark, SparkLine
 from gui.plots.timeline import Timeline
@@ -81,8 +81,7 @@ def gpu_strip(timeline: Timeline, gpu: Gpu) -> Strip:
         _Gauge(heat, f"{tag}celsius", 1),
         _Gauge(load, f"{tag}utilisation", 2),
     ]
-    short = gpu.name.removeprefix("NVIDIA ").removeprefix("GeForce ")
-    strip = Strip(f"GPU {gpu.index}\n{short}", gauges)
+    strip = Strip(f"GPU {gpu.index}\n{short_name(gpu.name)}", gauges)
     strip.power.show()
     return strip
 
@@ -101,7 +100,11 @@ def processor_strip(timeline: Timeline, reading: Telemetry) -> Strip:
 
 
 class GpuStrips(QWidget):
-    """All devices of a run; made when the first reading says which there are."""
+    """All devices of a run; made when the first reading says which there are.
+
+    Attributes:
+        training: The folder of the run that is shown, None where it is no training.
+    """
 
     def __init__(self, timeline: Timeline) -> None:
         super().__init__()
@@ -114,10 +117,11 @@ class GpuStrips(QWidget):
         self._layout.setContentsMargins(0, 0, 0, 0)
         self._layout.setSpacing(8)
         self._layout.addWidget(self.sentence)
-        self.clear()
+        self.set_run(None)
 
-    def clear(self) -> None:
-        """Another run is shown: wait for its first reading."""
+    def set_run(self, training: Path | None) -> None:
+        """Another run is shown, or its data anew: wait for its first reading. Its folder, where it is a training."""
+        self.training = training
         self._devices = None
         self._remove()
         self.sentence.setText("The sensors are read once the run is at work.")
@@ -151,18 +155,8 @@ class GpuStrips(QWidget):
         if self.dialog is not None:
             self.dialog.close()
             self.dialog.deleteLater()
-        self.dialog = PowerDialog(gpu.index, gpu.name, self._run_path(), self)
+        self.dialog = PowerDialog(gpu.index, gpu.name, self.training, self)
         self.dialog.show()
-
-    def _run_path(self) -> Path | None:
-        """The folder of the run that the page around shows, where it is a training."""
-        from gui.pages.base import Page
-
-        page = self.parentWidget()
-        while page is not None and not isinstance(page, Page):
-            page = page.parentWidget()
-        run = page.context.run if page is not None else None
-        return run.run.path if run is not None and run.kind == "train" else None
 
     def _rebuild(self, reading: Telemetry) -> None:
         self._remove()

@@ -7,7 +7,7 @@ from pathlib import Path
 from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QFrame, QVBoxLayout
 
-from core.run_notes import Notes, read
+from core.run_notes import Notes
 from gui.widgets.basics import button, row, set_icon
 from gui.widgets.compare_notes import NotesPanel
 from gui.widgets.elided import Elided
@@ -58,7 +58,7 @@ class NotesCard(QFrame):
         """Show another run's notes, or the same run's anew, for another page may have written them."""
         self._run = (path, name) if path is not None else None
         self.panel.set_run(path, name)
-        self._tell(read(path) if path is not None else Notes())
+        self._tell(self.panel.notes)
 
     def bookmark(self, step: int, text: str) -> None:
         """Keep a step of the run, with a few words."""

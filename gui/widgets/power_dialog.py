@@ -14,6 +14,7 @@ from PySide6.QtGui import QHideEvent, QShowEvent
 from PySide6.QtWidgets import QDialog, QProgressBar, QVBoxLayout, QWidget
 
 from core.errors import UserError
+from core.events import short_name
 from gui import theme
 from gui.widgets.background import Background
 from gui.widgets.basics import button, column, label, row, set_property
@@ -117,8 +118,7 @@ class PowerDialog(QDialog):
         self._show(self.found)
 
     def _make(self) -> None:
-        short = self._name.removeprefix("NVIDIA ").removeprefix("GeForce ")
-        self.title = label(f"GPU {self.number}, {short}", "heading")
+        self.title = label(f"GPU {self.number}, {short_name(self._name)}", "heading")
         self.now = label("", "value", wrap=True)
         self.table = Table()
         self.verdict = label("", wrap=True)
@@ -264,12 +264,11 @@ class PowerDialog(QDialog):
         self._setting.start(work)
 
     def _was_set(self, _: object) -> None:
+        from core.power.limits import soon_forgotten
+
         card = self.found.card
         if card is not None and not card.persistent:
-            self._tell(
-                "The driver is not kept loaded, so the limit is forgotten as soon as no program uses the card. This "
-                f"keeps it: sudo nvidia-smi -i {card.index} -pm 1"
-            )
+            self._tell(soon_forgotten(card))
         self.refresh()
 
     def _was_not_set(self, error: Exception) -> None:

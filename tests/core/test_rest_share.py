@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import psutil
-
-from core.rest_share import RestShare, at_work_folder, lives, process_name
+from core.rest_share import RestShare, at_work_folder
 from tests.fixtures.processes import child
 
 _OTHER = """
@@ -33,12 +31,6 @@ def test_side_by_side_each_bears_its_part() -> None:
     assert out.strip() == "0.5" and own.value() == 1.0
     own.close()
     assert list(at_work_folder().iterdir()) == []
-
-
-def test_who_lives() -> None:
-    own = process_name(psutil.Process())
-    assert lives(own) and not lives("999999999-5") and not lives("1x-2")
-    assert not lives(own.partition("-")[0] + "-5"), "the number of a dead process, given again"
 
 
 def test_a_folder_that_cannot_be_made_leaves_all_to_the_run(tmp_path: Path) -> None:

@@ -99,9 +99,7 @@ def watched_for_ever(path: Path) -> None:
 def test_a_worker_ends_with_the_process_that_wants_it(tmp_path: Path) -> None:
     from core.launch import END_WITH
 
-    owner = child(
-        "import psutil, sys; from core.rest_share import process_name as n; print(n(psutil.Process())); input()"
-    )
+    owner = child("from core.processes import own_name; print(own_name()); input()")
     assert owner.stdout is not None
     name = owner.stdout.readline().strip()
     run = new_run(tmp_path / "run", hardware__telemetry_seconds=0.1)

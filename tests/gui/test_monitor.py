@@ -82,6 +82,7 @@ def test_a_live_run_is_shown_with_its_numbers(page: MonitorPage, qtbot, run: Pat
     assert page.loss.plot.marks.usable == (100, pytest.approx(200))
     assert page.cards.speed.value_words() == "2.00 images/s"
     assert page.cards.energy.value_words() == "0.420 kWh"
+    assert page.gpus.training == run, "a measurement of power limits takes the settings of the shown training"
     strip = page.gpus.strips[0]
     assert strip.name.text() == "GPU 0\nRTX 4090"
     words = [gauge.spark.value_words() for gauge in strip.gauges]

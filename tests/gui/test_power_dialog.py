@@ -17,12 +17,7 @@ from core.power.kept import Result
 from core.power.plan import Measured
 from core.run_data import RunData
 from gui import theme
-from gui.context import Context
-from gui.pages.base import Page
 from gui.plots.timeline import Timeline
-from gui.run_state import RunState
-from gui.settings_model import SettingsModel
-from gui.widgets.basics import column
 from gui.widgets.gpu_strip import GpuStrips
 from gui.widgets.power_dialog import PowerDialog
 from gui.widgets.status_line import energy_tip
@@ -128,6 +123,7 @@ def test_a_measurement_that_was_killed_is_told(qtbot: QtBot, fake: FakeCards) ->
     qtbot.addWidget(made)
     made.show()
     qtbot.waitUntil(lambda: "could not set 330 W again" in made.problem.text(), timeout=20_000)
+    assert made.problem.isVisible() and made.bar.isHidden()
     made.hide()
 
 
@@ -153,32 +149,28 @@ def test_the_shown_run_s_training_comes_first(qtbot: QtBot, fake: FakeCards, tmp
     made.hide()
 
 
-def strips_of(qtbot: QtBot, run: RunState | None, limit: float) -> tuple[Page, GpuStrips]:
-    context = Context(SettingsModel())
-    context.run = run
-    page = Page(context)
-    qtbot.addWidget(page)
+def strips_of(qtbot: QtBot, training: Path | None, limit: float) -> GpuStrips:
     strips = GpuStrips(Timeline())
-    page.setLayout(column(strips))
+    qtbot.addWidget(strips)
+    strips.set_run(training)
     reading = sensors(1)
     reading.gpus[0].limit_watts = limit
     data = RunData()
     data.feed([started(), a_step(1), reading])
     strips.refresh(data)
-    return page, strips
+    return strips
 
 
 def test_the_strip_shows_power_against_its_limit(qtbot: QtBot) -> None:
     for limit, words in ((350.0, "280 of 350 W"), (-1.0, "280 W")):
-        page, strips = strips_of(qtbot, None, limit)
+        strips = strips_of(qtbot, None, limit)
         assert strips.strips[0].gauges[1].spark.value_words() == words
-        assert not strips.strips[0].power.isHidden() and page is not None
+        assert not strips.strips[0].power.isHidden()
 
 
 def test_the_strip_opens_the_window_with_the_run_that_is_shown(qtbot: QtBot, tmp_path: Path) -> None:
-    state = RunState(new_run(tmp_path / "run").path)
-    page, strips = strips_of(qtbot, state, 350.0)
-    page.show()
+    strips = strips_of(qtbot, tmp_path / "run", 350.0)
+    strips.show()
     strips.strips[0].power.click()
     assert strips.dialog is not None and strips.dialog.run_path == tmp_path / "run"
     assert strips.dialog.isVisible() and not strips.dialog.isModal()

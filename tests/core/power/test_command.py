@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from core import cli
+from core import cli, demo, presets
 from core.commands import power
 from core.errors import UserError
 from core.power import kept
-from core.power.job import key_of, starter_settings
+from core.power.job import key_of
 from core.power.kept import Result
 from core.power.plan import Measured
 from tests.fixtures.fake_cards import FakeCards
@@ -109,7 +109,7 @@ def test_without_a_gpu(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_an_estimate_tells_what_was_measured_with_such_a_training(capsys: Capture) -> None:
-    result(key=key_of(starter_settings()))
+    result(key=key_of(presets.load(demo.PRESET, [])))
     result(name="Other", key="another training")
     assert cli.run(["estimate", "starter", "--json"], {}) == 0
     (row,) = json.loads(capsys.readouterr().out)["power_limits"]

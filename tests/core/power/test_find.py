@@ -12,11 +12,11 @@ from typing import Any
 import psutil
 import pytest
 
-from core import presets, runs
+from core import demo, presets, runs
 from core.errors import Stopped, UserError
 from core.power import find, kept
 from core.power.find import Search, Trial, set_back
-from core.power.job import Job, key_of, shortened, starter_settings
+from core.power.job import Job, key_of, shortened
 from core.power.kept import Result
 from core.power.limits import Limiter, cards
 from core.power.plan import Measured
@@ -28,7 +28,7 @@ from tests.fixtures.processes import child, wait_until
 
 def settings(**changes: Any) -> Settings:
     values = {key.replace("__", "."): value for key, value in changes.items()}
-    return presets.build({**presets.flat(starter_settings()), **values}, "test")
+    return presets.build({**presets.flat(presets.load(demo.PRESET, [])), **values}, "test")
 
 
 @pytest.fixture(autouse=True)
