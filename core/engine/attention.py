@@ -10,13 +10,20 @@ import torch.nn.functional as functional
 from core.engine.models import Models
 from core.errors import UserError
 
+#: Up to so many channels, bringing a projection's numbers into bf16 takes longer on a CPU than bf16 saves.
+_NARROW = 256
+
 
 class ProcessorAttention:
     """diffusers' plain attention (AttnProcessor2_0) with the products of queries and keys in 32 bits.
 
-    torch's bf16 attention is several times slower backwards on a CPU than the 32-bit one, while the projections around
+    torch's bf16 attention is several times slower backwards on a CPU than the 32-bit one, while wide projections around
     it gain from bf16. Inputs and outputs are those of diffusers: hidden states (batch, tokens, channels).
     """
+
+    def __init__(self, whole: bool = False) -> None:
+        """`whole`: the projections are in 32 bits too, as their weights must be."""
+        self._whole = whole
 
     def __call__(
         self,
@@ -27,6 +34,16 @@ class ProcessorAttention:
         temb: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """Attention of hidden states over themselves, or over the text states."""
+        if not self._whole:
+            return self._attend(attn, hidden_states, encoder_hidden_states, attention_mask)
+        context = None if encoder_hidden_states is None else encoder_hidden_states.float()
+        with torch.autocast("cpu", enabled=False):
+            return self._attend(attn, hidden_states.float(), context, attention_mask)
+
+    @staticmethod
+    def _attend(
+        attn: Any, hidden_states: torch.Tensor, encoder_hidden_states: torch.Tensor | None, mask: torch.Tensor | None
+    ) -> torch.Tensor:
         context = hidden_states if encoder_hidden_states is None else encoder_hidden_states
         batch, tokens, _ = hidden_states.shape
 
@@ -37,7 +54,7 @@ class ProcessorAttention:
 
         query, key, value = heads(attn.to_q(hidden_states)), heads(attn.to_k(context)), heads(attn.to_v(context))
         with torch.autocast("cpu", enabled=False):
-            mixed = functional.scaled_dot_product_attention(query, key, value, attn_mask=attention_mask)
+            mixed = functional.scaled_dot_product_attention(query, key, value, attn_mask=mask)
         mixed = mixed.transpose(1, 2).reshape(batch, tokens, -1)
         projected: torch.Tensor = attn.to_out[1](attn.to_out[0](mixed))
         return projected
@@ -48,7 +65,16 @@ def set_attention(models: Models, kind: str, precision: str) -> None:
     if kind == "xformers":
         _set_xformers(models)
     elif models.device.type == "cpu" and precision == "bf16":
-        models.unet.set_attn_processor(ProcessorAttention())
+        models.unet.set_attn_processor(
+            {name: ProcessorAttention(_is_narrow(models.unet, name)) for name in models.unet.attn_processors}
+        )
+
+
+def _is_narrow(unet: torch.nn.Module, name: str) -> bool:
+    """Whether bf16 only costs an attention time: a narrow one with weights in 32 bits. `name` is its processor's."""
+    attention = unet.get_submodule(name.removesuffix(".processor"))
+    weights = list(attention.parameters())
+    return all(p.dtype == torch.float32 for p in weights) and max(p.shape[0] for p in weights) <= _NARROW
 
 
 def _set_xformers(models: Models) -> None:

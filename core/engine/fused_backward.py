@@ -59,4 +59,12 @@ def _square_length(gradients: list[torch.Tensor]) -> torch.Tensor:
     rows = [gradient.flatten() for gradient in gradients if gradient.numel() > _SMALL]
     if small:
         rows.append(torch.cat(small))
-    return torch.stack([torch.linalg.vector_norm(row, dtype=torch.float32) for row in rows]).square().sum()
+    return torch.stack([_squared(row) for row in rows]).sum()
+
+
+def _squared(row: torch.Tensor) -> torch.Tensor:
+    """Sum of the squares of a vector (n,), float32. A product with itself is the quickest where 32 bits are there."""
+    if row.dtype == torch.float32:
+        return torch.dot(row, row)
+    length: torch.Tensor = torch.linalg.vector_norm(row, dtype=torch.float32)
+    return length.square()

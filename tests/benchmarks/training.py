@@ -14,6 +14,7 @@ The same for LoRA (attention, rank 16), against the loop of diffusers' LoRA exam
 from __future__ import annotations
 
 import json
+import os
 import resource
 import statistics
 import subprocess
@@ -25,7 +26,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from core.launch import worker_environment
+from core.launch import OFFLINE, worker_environment
 from core.paths import ROOT
 from tests.benchmarks.common import Figure
 
@@ -39,7 +40,7 @@ Rows = dict[str, list[dict[str, Any]]]
 def run() -> dict[str, Figure]:
     """Ratios of images per second and of peak memory."""
     figures = _ratios("", _measure({"plain": [], "ready": [], "ours": []}, ROUNDS, "1"))
-    every = _speeds(_measure({"plain": [], "ours": []}, 1, ""))
+    every = _speeds(_measure({"plain": [], "ours": []}, ROUNDS, ""))
     both = every["ours"] / every["plain"]
     figures["times_plain_loop_on_all_cores"] = Figure(both, "x", ">= 2", both >= 2)
     return figures | _ratios("lora_", _measure({"lora_plain": [], "lora_ready": [], "lora_ours": []}, 2, "1"))
@@ -64,11 +65,15 @@ def _ratios(kind: str, found: Rows) -> dict[str, Figure]:
 
 
 def _measure(found: Rows, rounds: int, threads: str) -> Rows:
-    """Run the variants in turns; `threads` is their number, or "" for torch's own choice."""
-    environment = worker_environment() | ({"OMP_NUM_THREADS": threads} if threads else {})
+    """Run the variants in turns; `threads` is their number, or "" for torch's own choice.
+
+    Ours has a worker's environment, as in use; the others have the one that someone starts a script with.
+    """
+    chosen = {"OMP_NUM_THREADS": threads} if threads else {}
     for _ in range(rounds):
         for variant, rows in found.items():
             command = [sys.executable, "-m", "tests.benchmarks.training", variant]
+            environment = (worker_environment() if "ours" in variant else os.environ | OFFLINE) | chosen
             result = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
             if result.returncode:
                 raise RuntimeError(result.stderr[-2000:])

@@ -17,13 +17,17 @@ from core.paths import ROOT
 def test_the_environment_of_a_worker(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", "/mine")
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.delenv("GLIBC_TUNABLES", raising=False)
     monkeypatch.setattr(os, "cpu_count", lambda: 8)
     found = worker_environment()
     assert found["HF_HUB_OFFLINE"] == "1" and "OMP_NUM_THREADS" not in found
     assert found["PYTHONPATH"].split(os.pathsep)[1:] == ["/mine"]
     assert worker_environment(beside_window=True)["OMP_NUM_THREADS"] == "7"
+    assert "malloc.hugetlb" in found["GLIBC_TUNABLES"]
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    monkeypatch.setenv("GLIBC_TUNABLES", "glibc.malloc.check=3")
     assert worker_environment(beside_window=True)["OMP_NUM_THREADS"] == "3"  # the user's own wish
+    assert worker_environment()["GLIBC_TUNABLES"] == "glibc.malloc.check=3"
 
 
 def test_a_worker_starts_from_any_folder_and_refuses_what_is_no_run(tmp_path: Path) -> None:

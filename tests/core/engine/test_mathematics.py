@@ -9,6 +9,7 @@ import pytest
 import torch
 from accelerate import Accelerator
 
+from core.engine import attention
 from core.engine.attention import set_attention
 from core.engine.distributed import make_accelerator
 from core.engine.loader import Batch
@@ -136,3 +137,27 @@ def test_attention_for_processors_is_diffusers_attention(tiny_model: Path) -> No
         with torch.autocast("cpu", torch.bfloat16):
             ours = models.unet(*inputs).sample.float()
     assert (ours - exact).abs().mean() < 1.2 * (rough - exact).abs().mean() < 0.05
+
+
+@pytest.mark.parametrize(("weights", "expected"), [(torch.float32, torch.float32), (torch.bfloat16, torch.bfloat16)])
+def test_narrow_projections_stay_in_32_bits(
+    tiny_model: Path, monkeypatch: pytest.MonkeyPatch, weights: torch.dtype, expected: torch.dtype
+) -> None:
+    """Where their weights are, and where they are narrow; wide ones are computed in bf16."""
+
+    def projected() -> set[torch.dtype]:
+        set_attention(models, "sdpa", "bf16")
+        found = set()
+        for name, module in models.unet.named_modules():
+            if name.endswith(("to_q", "to_k", "to_out.0")):
+                module.register_forward_hook(lambda module, inputs, output: found.add(output.dtype))
+        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+            models.unet(torch.randn(2, 4, 8, 8), torch.tensor([10, 900]), torch.randn(2, 77, 16))
+        return found
+
+    models = Models(open_model(tiny_model), torch.device("cpu"))
+    models.load("unet")
+    models.unet.to(weights)
+    assert projected() == {expected}
+    monkeypatch.setattr(attention, "_NARROW", 7)
+    assert projected() == {torch.bfloat16}
