@@ -29,7 +29,7 @@ _BITS = 64
 #: Hashes worked on at once: they stay in the processor's cache.
 _CHUNK = 1 << 16
 
-#: Sorts side by side; each holds 100 MB for 12 million pictures.
+#: Sorts side by side, at most; each holds 100 MB for 12 million pictures. One core is left to the window.
 _THREADS = 4
 
 #: In a run of hashes that agree in the looked-at bits each is compared with so many that follow. Longer runs (blank
@@ -102,7 +102,7 @@ def near_pairs(values: NDArray[np.uint64], distance: int) -> tuple[NDArray[np.ui
     """
     if distance < 1 or len(values) < 2:
         return values[:0], values[:0]
-    with ThreadPoolExecutor(min(_THREADS, os.cpu_count() or 1)) as pool:
+    with ThreadPoolExecutor(max(1, min(_THREADS, (os.cpu_count() or 1) - 1))) as pool:
         found = list(pool.map(lambda key: _near(values, key, distance), _keys(len(values), distance)))
     left, right = (np.concatenate(side) for side in zip(*found, strict=True))
     return left, right
