@@ -46,11 +46,7 @@ def _head(verdict: Verdict) -> str:
             f"({loss_words(verdict.noise or 0)}). Hold out more pictures, or measure with more repeats."
         )
     if verdict.state == "still falling":
-        share = -100 * (verdict.fall_per_100 or 0) / verdict.last_loss
-        return (
-            f"Still learning: the loss of the held-out pictures falls by {loss_words(-(verdict.fall_per_100 or 0))} "
-            f"({share:.2g} %) per 100 steps at the end. Train longer, there is no minimum yet."
-        )
+        return _falling(verdict)
     gain = 100 * (1 - low.lowest_loss / verdict.first_loss)
     where = f"step {_steps(low.lowest_step)}"
     if round(low.step_from) < round(low.step_to):
@@ -62,6 +58,18 @@ def _head(verdict: Verdict) -> str:
     elif verdict.state == "settled":
         text += " It has levelled off: longer training gains nothing, and has not harmed yet."
     return text
+
+
+def _falling(verdict: Verdict) -> str:
+    """How fast it still falls: as exactly as the measurements tell, so in one digit where they are few and scatter."""
+    fall, error = -(verdict.fall_per_100 or 0), verdict.fall_error or 0
+    share = 100 * fall / (verdict.last_loss or 1)
+    sure = 10 * error < fall
+    return (
+        f"Still learning: over the last {verdict.fall_points} measurements the loss of the held-out pictures falls by "
+        f"{'' if sure else 'about '}{loss_words(fall) if sure else f'{fall:.1g}'} "
+        f"({share:{'.2g' if sure else '.1g'}} %) per 100 steps. Train longer, there is no minimum yet."
+    )
 
 
 def _range(verdict: Verdict) -> str:

@@ -89,7 +89,8 @@ class Verdict:
         turn_step: From here on every measurement lies clearly above the minimum.
         usable_from, usable_to: From the minimum to where the loss is back at its first value, or to the run's end.
         back_at_start: Whether it came back within the run.
-        fall_per_100: By how much the loss changes in 100 steps at the end (negative: it falls), with its error.
+        fall_per_100: By how much the loss changes in 100 steps at the end (negative: it falls), with its standard
+            error, out of `fall_points` measurements.
         gap: How far the trained pictures went ahead of the held-out ones.
         rate: About the learning rate.
         buckets: The step of the lowest loss of each timestep bucket, little noise first; empty without buckets.
@@ -109,6 +110,7 @@ class Verdict:
     back_at_start: bool = False
     fall_per_100: float | None = None
     fall_error: float | None = None
+    fall_points: int = 0
     gap: Gap | None = None
     rate: Rate | None = None
     buckets: tuple[float, ...] = ()
@@ -164,6 +166,7 @@ def judge(validation: Losses, train: Losses | None = None, checkpoints: Sequence
         back_at_start=back,
         fall_per_100=100 * slope.per_step,
         fall_error=100 * slope.error,
+        fall_points=slope.points,
         gap=_gap(steps, loss, train, low),
         rate=_rate(state, steps, loss, low, near),
         buckets=_bucket_minima(validation, finite),

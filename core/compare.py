@@ -240,7 +240,7 @@ def nearest_checkpoint(data: RunData, step: float) -> int | None:
 #: Fields of a Result that the CSV of the table holds.
 _IN_CSV = (
     *("loss", "loss_error", "step", "step_from", "step_to", "images", "epochs"),
-    *("rate", "batch", "hours", "kwh", "cost", "currency", "verdict"),
+    *("rate", "batch", "hours", "kwh", "cost", "currency", "co2_grams", "verdict"),
 )
 
 

@@ -39,10 +39,11 @@ class Minimum:
 
 @dataclass(frozen=True, slots=True)
 class Slope:
-    """Change of the loss per step, and its standard error."""
+    """Change of the loss per step, its standard error, and through how many points it was laid."""
 
     per_step: float
     error: float
+    points: int
 
     @property
     def falls(self) -> bool:
@@ -147,4 +148,4 @@ def end_slope(steps: Floats, loss: Floats, share: float = 0.25) -> Slope:
     slope = float((x * y).sum()) / below
     off = y - y.mean() - slope * x
     spread = float(np.sqrt((off**2).sum() / max(1, count - 2)))
-    return Slope(slope, float(spread / np.sqrt(below)))
+    return Slope(slope, float(spread / np.sqrt(below)), count)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from core import presets
 from core.commands.train import preset_path
-from core.energy import co2_words
+from core.energy import Amount, amount_words
 from core.errors import UserError
 from core.quantities import parse_number, show_bytes, show_number
 
@@ -115,9 +115,8 @@ def _time_lines(found: Estimate, settings: Settings) -> list[str]:
         return ["Time         unknown until a run of this kind was made here, or its length is set"]
     said = [f"Time         {found.hours:.2f} h, by the speed of '{found.speed_from}'"]
     if found.kwh is not None:
-        money = f", {found.cost:.2f} {settings.hardware.currency}" if found.cost is not None else ""
-        co2 = f", {co2_words(found.co2_grams)}" if found.co2_grams else ""
-        said.append(f"Energy       {found.kwh:.2f} kWh{money}{co2}")
+        taken = Amount(found.kwh, found.cost or 0, found.co2_grams or 0)
+        said.append(f"Energy       {amount_words(taken, settings.hardware.currency)}")
     return said
 
 

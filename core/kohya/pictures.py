@@ -19,6 +19,9 @@ _CAPTIONS = (
     ("secondary_separator", "data.group_separator"),
 )
 
+#: The share by which colours vary: about what sd-scripts' color_aug does to a gamma.
+_COLOURS = 0.05
+
 #: The options of sd-scripts' buckets, ours, and its defaults.
 _BUCKETS = (
     ("min_bucket_reso", "data.min_side", 256),
@@ -154,14 +157,15 @@ def _changes(job: Job) -> None:
     if job.on("random_crop"):
         job.take("random_crop", "data.crop_focus", "random")
     if job.on("color_aug"):
-        job.lacking("color_aug", "colours are not changed in this version")
+        note = "brightness, contrast and saturation by up to 5 %; sd-scripts shifts the hue or the gamma of some"
+        job.take("color_aug", "data.colour_jitter", _COLOURS, "equivalent", note)
 
 
 #: Flags about data without a like in Burnish, with the values that switch them off.
 _MISSING: Sequence[tuple[str, tuple[str, ...], str]] = (
     ("token_warmup_min", ("1",), "the number of tags does not grow in Burnish"),
     ("token_warmup_step", ("0",), "the number of tags does not grow in Burnish"),
-    ("face_crop_aug_range", ("",), "pictures are cropped at their middle"),
+    ("face_crop_aug_range", ("",), "faces are not looked for; data.crop_focus = 'top' keeps the top of portraits"),
     (
         "conditioning_data_dir",
         ("",),

@@ -37,8 +37,8 @@ class Result:
         lowest_loss: The lowest measured point.
         step, step_from, step_to: Where the minimum lies, with its interval.
         at_end: Whether the loss still falls, so that the true minimum comes later and is lower.
-        images, epochs, hours, kwh, cost: What it took until the minimum.
-        total_hours, total_kwh, total_cost: What the whole run took.
+        images, epochs, hours, kwh, cost, co2_grams: What it took until the minimum; CO2 where the settings give any.
+        total_hours, total_kwh, total_cost, total_co2_grams: What the whole run took.
         rate: The UNet's full learning rate, scaled with the batch when that was asked for.
         text: Why it ended early or failed.
     """
@@ -64,9 +64,11 @@ class Result:
     hours: float | None = None
     kwh: float | None = None
     cost: float | None = None
+    co2_grams: float | None = None
     total_hours: float | None = None
     total_kwh: float | None = None
     total_cost: float | None = None
+    total_co2_grams: float | None = None
     currency: str = ""
     text: str = ""
 
@@ -144,6 +146,7 @@ def result_of(run: Run, settings: Settings | None = None, data: RunData | None =
         "hours": _hours(_at(data, "seconds", place)),
         "kwh": _at(data, "kwh", place) if _has_energy(data) else None,
         "cost": _at(data, "cost", place) if _has_energy(data) else None,
+        "co2_grams": _at(data, "co2_grams", place),
     }
     return Result(**_finite(head))
 
@@ -158,6 +161,7 @@ def _totals(data: RunData) -> dict[str, Any]:
         "total_hours": data.seconds / 3600 if data.seconds else None,
         "total_kwh": last.kwh if last and _has_energy(data) else None,
         "total_cost": last.cost if last and _has_energy(data) else None,
+        "total_co2_grams": (last.co2_grams or None) if last else None,
         "currency": last.currency if last else "",
     }
 
@@ -229,6 +233,7 @@ def to_json(folder: SweepFolder) -> dict[str, Any]:
         "best": [row.id for row in best(rows)],
         "kwh": _sum(row.total_kwh for row in rows),
         "cost": _sum(row.total_cost for row in rows),
+        "co2_grams": _sum(row.total_co2_grams for row in rows),
         "hours": _sum(row.total_hours for row in rows),
         "hours_left": hours_left(folder.plan, rows),
     }

@@ -11,6 +11,7 @@ from PySide6.QtGui import QFont
 from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QTableWidget, QTableWidgetItem
 
 from core.compare import Compared, leaders
+from core.energy import co2_words
 from core.quantities import show_number, show_seconds
 from gui import theme
 from gui.run_colors import swatch
@@ -76,6 +77,7 @@ COLUMNS = (
     Column("Time", "Time worked until the minimum", lambda r: r.result.hours, lambda v, r: show_seconds(3600 * v)),
     Column("kWh", "Energy until the minimum", lambda r: r.result.kwh or None, lambda v, r: f"{v:.3g}"),
     Column("Money", "Its cost", lambda r: r.result.cost or None, lambda v, r: f"{v:.3g} {r.result.currency}"),
+    Column("CO2", "What that energy stands for", lambda r: r.result.co2_grams, lambda v, r: co2_words(v)),
     Column("Verdict", "What the curve says", lambda r: r.result.verdict, lambda v, r: _VERDICTS.get(v, v)),
 )
 

@@ -70,7 +70,17 @@ def test_it_still_falls() -> None:
     assert found.fall_per_100 == pytest.approx(slope, rel=0.1)
     assert found.fall_error is not None and found.fall_error < -found.fall_per_100 / 5
     assert found.look_at == (5000,) and "Train longer" in said(found) and "% per 100 steps" not in said(found)
-    assert f"{-found.fall_per_100:#.4g}" in said(found)
+    assert f"falls by {-found.fall_per_100:#.4g} (" in said(found) and "over the last 13 measurements" in said(found)
+
+
+def test_a_fall_is_told_as_exactly_as_it_is_known() -> None:
+    """Six measurements that scatter: in one digit, and out of how many."""
+    steps = 80.0 * np.arange(6)
+    scatter = 0.3 * np.array([0, 1.0, -1.0, 1.0, -0.5, -1.0])
+    few = judge(Losses(steps, 0.2 - 1e-4 * steps + 1e-2 * scatter))
+    assert few.state == "still falling" and few.fall_points == 5
+    assert few.fall_per_100 is not None and f"falls by about {-few.fall_per_100:.1g} (" in said(few)
+    assert "over the last 5 measurements" in said(few)
 
 
 def test_it_settled() -> None:

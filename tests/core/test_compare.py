@@ -128,6 +128,7 @@ def test_the_table_as_csv(tmp_path: Path) -> None:
     assert [row["training.learning_rate"] for row in rows] == ["1e-5", "2e-5"]
     assert float(rows[0]["lowest_loss"]) == pytest.approx(0.1, abs=1e-3)
     assert rows[1]["note"] == "too, warm" and rows[1]["folder"] == str(paths[1]) and rows[0]["cost"] != ""
+    assert float(rows[0]["co2_grams"]) == pytest.approx(float(rows[0]["kwh"]) * 400)
 
 
 def test_the_curves_as_csv_hold_every_point(tmp_path: Path) -> None:

@@ -70,7 +70,7 @@ def test_captions(tmp_path: Path) -> None:
     found = imported(tmp_path, FINE + flags)
     names = ("captions", "shuffle_tags", "keep_tags", "caption_dropout", "flip")
     assert [found.values[f"data.{name}"] for name in names] == ["tags", True, 3, 0.1, True]
-    assert verdicts(found)["color_aug"] == ("unknown", "")
+    assert verdicts(found)["color_aug"] == ("equivalent", "data.colour_jitter")
     bare = imported(tmp_path, FINE + "--seed 1")
     assert (bare.values["data.captions"], bare.values["data.keep_tags"]) == ("natural", 0)
 

@@ -58,6 +58,7 @@ def test_each_run_by_its_minimum(filled: SweepFolder) -> None:
         assert row.images == pytest.approx(4 * (row.step or 0)) and row.epochs == pytest.approx((row.step or 0) / 10)
         assert row.kwh == pytest.approx((row.step or 0) / 1000) and row.hours == pytest.approx((row.step or 0) / 3600)
         assert row.cost == pytest.approx(0.3 * (row.kwh or 0)) and row.total_kwh == pytest.approx(0.06)
+        assert row.co2_grams == pytest.approx(400 * (row.kwh or 0)) and row.total_co2_grams == pytest.approx(24)
         assert (row.batch, row.currency, row.steps_done) == (4, "EUR", 60)
         assert row.loss_error is not None and 0 < row.loss_error < 1e-4
     assert [row.rate for row in rows[:3]] == [1e-5, 2e-5, 4e-5]
@@ -71,7 +72,8 @@ def test_the_best_and_those_that_cannot_be_told_from_it(filled: SweepFolder) -> 
     document = results.to_json(filled)
     assert document["best"] == [row.id for row in results.best(rows)]
     assert document["varied"] == ["training.learning_rate"] and document["state"] == "paused"
-    assert document["kwh"] == pytest.approx(0.18) and len(document["runs"]) == 4
+    assert (document["kwh"], document["co2_grams"]) == pytest.approx((0.18, 72))
+    assert len(document["runs"]) == 4
 
 
 def test_the_time_left_goes_by_the_pictures(filled: SweepFolder) -> None:
