@@ -160,7 +160,10 @@ def test_runs_in_json_and_in_words(tmp_path: Path, capsys: Capture) -> None:
         **{"kwh": 0.5, "cost": 0.15, "currency": "EUR"},
         **{"source": "power", "co2_grams": 200.0},
     }
-    assert energy == {"per_1000_images": pytest.approx({"kwh": 125 / 3, "cost": 12.5, "co2": 5e4 / 3}), "projected": None}
+    assert energy == {
+        "per_1000_images": pytest.approx({"kwh": 125 / 3, "cost": 12.5, "co2": 5e4 / 3}),
+        "projected": None,
+    }
     assert shown["series"]["loss"]["min"] == {"step": 3, "value": 0.25} and shown["series"]["loss"]["points"] == 3
     assert cli.run(["runs", "show", "R"], {}) == 0
     said = capsys.readouterr().out
