@@ -174,13 +174,16 @@ def test_a_limit_that_cannot_be_set_back_stays_noted() -> None:
     assert kept._note()["limits"] == {"GPU-0-fake": 280.0}
 
 
+#: A shell's background job ignores ctrl-C, and its children do, unless they say otherwise.
 _SEARCH = """
+import signal
 import sys
 from pathlib import Path
 from tests.core.power.test_find import Bench
 from tests.fixtures.fake_cards import FakeCards
 fake = FakeCards(limit=280_000)
 log = Path(sys.argv[1])
+signal.signal(signal.SIGINT, signal.default_int_handler)
 def note(handle, milliwatts):
     fake.limits[handle] = milliwatts
     with log.open("a") as file:
