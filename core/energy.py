@@ -97,6 +97,11 @@ def co2_words(grams: float) -> str:
     return f"{grams:.0f} g CO2" if grams < 1000 else f"{grams / 1000:,.1f} kg CO2"
 
 
+def taken_words(kwh: float, cost: float | None, co2_grams: float | None, currency: str) -> str:
+    """amount_words() of numbers by themselves; None counts as 0."""
+    return amount_words(Amount(kwh, cost or 0, co2_grams or 0), currency)
+
+
 def amount_words(amount: Amount, currency: str) -> str:
     """An amount on one line: "1.24 kWh, 0.37 EUR, 470 g CO2"; small energies in Wh."""
     used = f"{amount.kwh:,.2f} kWh" if amount.kwh >= 0.1 else f"{amount.kwh * 1000:,.3g} Wh"
@@ -108,7 +113,7 @@ def sentences(found: Spent) -> list[str]:
     """What a run has used, one thing a line; [] where nothing measured it."""
     if not found.kwh:
         return []
-    said = [f"Energy: {amount_words(Amount(found.kwh, found.cost, found.co2_grams), found.currency)}"]
+    said = [f"Energy: {taken_words(found.kwh, found.cost, found.co2_grams, found.currency)}"]
     if found.per_1000_images is not None:
         said.append(f"For 1,000 images: {amount_words(found.per_1000_images, found.currency)}")
     if found.projected is not None and found.projected.kwh > found.kwh:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from core import presets
 from core.commands.train import preset_path
-from core.energy import Amount, amount_words
+from core.energy import taken_words
 from core.errors import UserError
 from core.quantities import parse_number, show_bytes, show_number
 
@@ -115,8 +115,8 @@ def _time_lines(found: Estimate, settings: Settings) -> list[str]:
         return ["Time         unknown until a run of this kind was made here, or its length is set"]
     said = [f"Time         {found.hours:.2f} h, by the speed of '{found.speed_from}'"]
     if found.kwh is not None:
-        taken = Amount(found.kwh, found.cost or 0, found.co2_grams or 0)
-        said.append(f"Energy       {amount_words(taken, settings.hardware.currency)}")
+        taken = taken_words(found.kwh, found.cost, found.co2_grams, settings.hardware.currency)
+        said.append(f"Energy       {taken}")
     return said
 
 

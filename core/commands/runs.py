@@ -12,7 +12,7 @@ from typing import Any
 
 from core import runs as runs_module
 from core.advisor import Verdict, judge_run
-from core.energy import Amount, amount_words, spent
+from core.energy import Amount, amount_words, spent, taken_words
 from core.run_data import read_run
 from core.runs import Run
 
@@ -46,7 +46,7 @@ def run(options: argparse.Namespace) -> int:
         return 0
     print(f"{found['name']}: {found['state']} at step {found['step']:,}, {len(found['checkpoints'])} checkpoints")
     energy = found["energy"]
-    used = amount_words(Amount(energy["kwh"], energy["cost"], energy["co2_grams"]), energy["currency"])
+    used = taken_words(energy["kwh"], energy["cost"], energy["co2_grams"], energy["currency"])
     print(f"energy {'not measured' if energy['source'] == 'none' else used}")
     for name, words in (("per_1000_images", "for 1,000 images"), ("projected", "at its end")):
         if energy[name] is not None and (name != "projected" or energy[name]["kwh"] > energy["kwh"]):

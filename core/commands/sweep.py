@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from core import paths, presets
-from core.energy import Amount, amount_words
+from core.energy import taken_words
 from core.errors import UserError
 from core.launch import worker_environment
 from core.quantities import show_bytes, show_seconds
@@ -122,8 +122,8 @@ def cost_lines(found: cost.SweepCost, twins: int = 0) -> list[str]:
         part = f" (for {found.known} of the runs; the others are unknown)" if found.known < found.runs else ""
         said.append(f"Time     {rough}{show_seconds(3600 * found.wall_hours)}{side}, by '{found.speed_from}'{part}")
         if found.kwh is not None:
-            taken = Amount(found.kwh, found.cost or 0, found.co2_grams or 0)
-            said.append(f"Energy   {rough}{amount_words(taken, found.currency)}")
+            taken = taken_words(found.kwh, found.cost, found.co2_grams, found.currency)
+            said.append(f"Energy   {rough}{taken}")
     if found.disk_bytes is not None:
         said.append(f"Disk     up to {show_bytes(found.disk_bytes)}")
     return said

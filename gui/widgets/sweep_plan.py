@@ -285,7 +285,7 @@ def _plan(sweep: Sweep, settings: Any, pictures: int | None) -> Any:
 
 def fact_rows(cost: SweepCost, twins: int) -> list[tuple[str, str, str]]:
     """What the sweep takes."""
-    from core.energy import Amount, amount_words
+    from core.energy import taken_words
     from core.quantities import show_bytes, show_number, show_seconds
 
     repeats = f"; {twins} that would repeat others are left out" if twins else ""
@@ -301,7 +301,7 @@ def fact_rows(cost: SweepCost, twins: int) -> list[tuple[str, str, str]]:
         side = f", {cost.at_once} at a time" if cost.at_once > 1 else ""
         rows.append(("Time", f"{about}{show_seconds(3600 * cost.wall_hours)}{side}{some}", f"By '{cost.speed_from}'."))
     if cost.kwh is not None:
-        taken = amount_words(Amount(cost.kwh, cost.cost or 0, cost.co2_grams or 0), cost.currency)
+        taken = taken_words(cost.kwh, cost.cost, cost.co2_grams, cost.currency)
         rows.append(("Energy", f"{about}{taken}", "By the power that earlier runs drew."))
     if cost.disk_bytes is not None:
         rows.append(("Disk", f"up to {show_bytes(cost.disk_bytes)}", "Checkpoints that stay, and one training state."))
