@@ -1,13 +1,14 @@
 """Whether a picture file is whole, told by its own lengths and marks: a few bytes are read and nothing is decoded.
 
 PNG, JPEG and GIF end with a mark; WebP and BMP say how long they are, and so do the boxes of which AVIF, HEIC and JPEG
-XL in a container are made (ISO/IEC 14496-12, 18181-2). A naked JPEG XL codestream says nothing of the kind without
-being decoded, nor does TIFF: these are taken for whole here, and damage shows when they are decoded.
+XL in a container are made (ISO/IEC 14496-12, 18181-2). TIFF tells where its pieces lie, in tags that Pillow has read
+anyway when it tells the size. A naked JPEG XL codestream says nothing of the kind without being decoded.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 PNG = b"\x89PNG\r\n\x1a\n"
 JPEG = b"\xff\xd8"
@@ -48,6 +49,18 @@ def has_end(head: bytes, tail: bytes, length: int, read: _Read) -> bool:
         return _ends(_boxes(head, length, read), _is_last_of_jxl)
     if head[4:8] == b"ftyp":
         return _ends(_boxes(head, length, read), lambda box: box[4:8] == b"mdat")
+    return not head.startswith(JXL_BARE)
+
+
+def tiff_pieces_fit(tags: Mapping[int, Any], length: int) -> bool:
+    """Whether the strips or tiles of a TIFF picture lie within its file of so many bytes, as far as its tags tell.
+
+    TIFF 6.0, sections 3 and 15; `tags` are those of the picture: StripOffsets and StripByteCounts, or those of tiles.
+    """
+    for offsets, counts in ((273, 279), (324, 325)):
+        places, sizes = tags.get(offsets, ()), tags.get(counts, ())
+        if any(place + size > length for place, size in zip(places, sizes, strict=False)):
+            return False
     return True
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import imagesize
 import xxhash
 
-from core.data.endings import JPEG, JXL_BARE, JXL_BOXES, PNG, has_end, is_webp
+from core.data.endings import JPEG, JXL_BARE, JXL_BOXES, PNG, has_end, is_webp, tiff_pieces_fit
 from core.data.reasons import MAX_PIXELS, PictureError, reason_of, too_large
 
 if TYPE_CHECKING:
@@ -187,7 +187,7 @@ def _slow_size(part: Part, head: bytes, whole: bool) -> tuple[int, int, bool]:
     file = io.BufferedReader(_PartFile(part))
     with open_picture(file) as image:
         try:
-            if not whole:
+            if not whole or not tiff_pieces_fit(getattr(image, "tag_v2", {}), part.length):
                 image.load()
             return *oriented_size(image), has_alpha(image)
         except Exception as error:  # whatever a decoder stumbles over is the file's fault

@@ -18,6 +18,7 @@ from tests.core.data.test_formats import HEIC
 
 NOISE = Image.fromarray(np.random.default_rng(0).integers(0, 256, (200, 160, 3), dtype=np.uint8))
 KINDS = [".png", ".jpg", ".webp", ".gif", ".avif", ".bmp", "animated.gif", ".heic", ".jxl"]
+KINDS += [".tif", "packed.tif"]
 
 
 def whole(folder: Path, kind: str) -> Path:
@@ -30,6 +31,12 @@ def whole(folder: Path, kind: str) -> Path:
         pylibjxl = pytest.importorskip("pylibjxl", reason="no wheel for this machine")
         path.write_bytes(pylibjxl.jpeg_to_jxl(save(folder / "b.jpg", NOISE).read_bytes()))
         assert path.read_bytes().startswith(endings.JXL_BOXES)
+    elif kind == "bare.jxl":
+        pylibjxl = pytest.importorskip("pylibjxl", reason="no wheel for this machine")
+        path.write_bytes(pylibjxl.encode(np.asarray(NOISE)))
+        assert path.read_bytes().startswith(endings.JXL_BARE)
+    elif kind == "packed.tif":
+        save(path, NOISE, compression="tiff_lzw")
     elif kind == "animated.gif":
         save(path, NOISE, save_all=True, append_images=[corners(160, 200), NOISE], duration=50)
     else:
@@ -47,7 +54,7 @@ def test_whole_files_are_not_decoded(tmp_path: Path, kind: str, monkeypatch: pyt
     assert (header.width, header.height) == size
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [*KINDS, "bare.jxl"])
 def test_files_cut_anywhere_are_found_at_the_scan(tmp_path: Path, kind: str) -> None:
     path = whole(tmp_path, kind)
     data, chance = path.read_bytes(), random.Random(kind)
@@ -66,7 +73,7 @@ def test_files_cut_anywhere_are_found_at_the_scan(tmp_path: Path, kind: str) -> 
     assert told > 5
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [*KINDS, "bare.jxl"])
 def test_whole_files_with_a_tail_are_good(tmp_path: Path, kind: str) -> None:
     path = whole(tmp_path, kind)
     size = load(path).size
@@ -102,8 +109,15 @@ def test_the_parts_of_a_jpeg_xl_codestream() -> None:
     assert ends(first + box(b"jxlc", bytes(40))) and not ends(first + box(b"jxlc", bytes(40))[:-3])
 
 
-def test_what_cannot_be_told_is_taken_for_whole() -> None:
-    assert ends(endings.JXL_BARE + bytes(50)) and ends(b"II*\0" + bytes(50))
+def test_a_format_without_marks_is_taken_for_whole_but_a_bare_codestream_is_not() -> None:
+    assert ends(b"II*\0" + bytes(50)) and ends(b"P6 1 1 255 abc") and not ends(endings.JXL_BARE + bytes(50))
+
+
+def test_pieces_of_a_tiff() -> None:
+    assert endings.tiff_pieces_fit({273: (8, 108), 279: (100, 100)}, 208)
+    assert not endings.tiff_pieces_fit({273: (8, 108), 279: (100, 100)}, 207)
+    assert not endings.tiff_pieces_fit({324: (8, 108), 325: (100, 100)}, 207)
+    assert endings.tiff_pieces_fit({}, 10) and endings.tiff_pieces_fit({273: (8,)}, 10)  # nothing is told
 
 
 def test_few_bytes_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
