@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import warnings
 from pathlib import Path
 from typing import BinaryIO, Literal, cast
 
@@ -21,6 +22,9 @@ from core.data.reasons import PictureError as PictureError
 from core.data.reasons import head_of, reason_of, too_large
 from core.data.reasons import may_pass as may_pass
 from core.data.source import read_bytes
+
+# What is wrong with a file is told once, with its name and a reason; Pillow's murmurs name none.
+warnings.filterwarnings("ignore", module=r"PIL\.")
 
 #: What is put behind transparent pixels: a colour, or nothing ("ignore": the colours that the file has there).
 Transparency = Literal["white", "black", "grey", "ignore"]
