@@ -99,6 +99,10 @@ class Report:
     folders: list[dict[str, Any]]
     dropped: list[dict[str, Any]]
 
+    def batches_of(self, batch: int) -> int:
+        """Global micro-batches of an epoch if they had so many pictures; what the buckets hold does not change."""
+        return batches_in(np.array([bucket["uses"] for bucket in self.buckets], dtype=np.int64), batch)
+
     def to_json(self) -> dict[str, Any]:
         """The report as json.dumps() takes it, with the keys of the attributes."""
         return asdict(self)

@@ -113,7 +113,8 @@ class OutlookPanel(Scroller):
         pictures = batches = cached = None
         if report is not None:
             pictures, cached = report.train, report.train + report.validation
-            batches = report.steps_per_epoch * settings.training.accumulation * settings.hardware.processes
+            processes = settings.hardware.processes  # the report may still be of the batch size before
+            batches = report.batches_of(settings.training.batch_size * processes) * processes
         self.fit.ask(settings, pictures, batches, cached)
         self.launch.show_processes(settings.hardware.processes)
         folder = paths.resolve(settings.output.folder) if settings.output.folder else paths.runs_folder()

@@ -137,11 +137,12 @@ def test_steps_are_those_of_the_batches_of_the_training_part(index: Index, tmp_p
     assert (report.uses_per_epoch, report.batches_per_epoch, report.short_batches) == (108, 18, 0)
     assert report.steps_per_epoch == 9
     assert sum(bucket["uses"] for bucket in report.buckets) == 108
+    assert [report.batches_of(batch) for batch in (6, 1)] == [18, 108]
     settings.data.buckets = "kohya"
     kohya = make_report(index, settings)
     given = assign(index.columns(), settings)
     counts = np.bincount(plan_fits(index.columns(), settings).bucket[given.parts.train])
-    assert kohya.batches_per_epoch == (-(-counts // 6)).sum() > 18
+    assert kohya.batches_per_epoch == kohya.batches_of(6) == (-(-counts // 6)).sum() > 18
     assert kohya.short_batches == (counts % 6 > 0).sum()
 
 
