@@ -100,10 +100,12 @@ def _gap(verdict: Verdict) -> str:
         return "Trained and held-out pictures changed alike: nothing was learnt by heart."
     if grown < 0:
         return f"The held-out pictures gained more than the trained ones (by {loss_words(-grown)})."
-    return (
-        f"The trained pictures went ahead of the held-out ones by {loss_words(gap.at_minimum - gap.first)} up to the "
-        f"minimum and by {loss_words(grown)} up to the end."
+    ahead = (
+        f"The trained pictures went ahead of the held-out ones by {loss_words(gap.at_minimum - gap.first)} up to the"
     )
+    if gap.at_minimum == gap.last:
+        return f"{ahead} end, where the minimum is so far."
+    return f"{ahead} minimum and by {loss_words(grown)} up to the end."
 
 
 def _buckets(verdict: Verdict) -> str:

@@ -12,6 +12,7 @@ from core.data.tag_rules import read_rules
 from core.errors import UserError
 from core.methods._parts import block_factors
 from core.outlook import effective_rates
+from core.quantities import show_number
 from core.schema import Entry, unusual
 from core.settings import Settings
 
@@ -215,20 +216,21 @@ def _warnings(settings: Settings) -> Iterator[Problem]:
     values = presets.flat(settings)
     shipped = settings.model.base.startswith(paths.SHIPPED)
     own_rate = getattr(registry.components("optimizers").get(settings.training.optimizer), "USUAL_RATE", None)
+    training = settings.training
+    high = training.method in ("full", "part") and training.learning_rate > 2e-5 and not own_rate and not shipped
     for entry in presets.entries(type(settings)).values():
         text = unusual(entry, values[entry.key])
-        if own_rate and entry.key.endswith("learning_rate"):
+        if (own_rate and entry.key.endswith("learning_rate")) or (high and entry.key == "training.learning_rate"):
             text = ""
         if text and not shipped and is_visible(entry.key, values):
-            yield Problem(entry.key, f"{entry.option.label} is {values[entry.key]:g}: {text}.", "warning")
-    training = settings.training
+            yield Problem(entry.key, f"{entry.option.label} is {show_number(values[entry.key])}: {text}.", "warning")
     yield from _objective_warnings(settings)
     if own_rate:
         yield from _own_rate_warnings(settings, own_rate)
-    elif training.method in ("full", "part") and training.learning_rate > 2e-5 and not shipped:
+    elif high:
         yield Problem(
             "training.learning_rate",
-            f"{training.learning_rate:g} is high for full fine-tuning; 1e-6 to 5e-6 is usual.",
+            f"{show_number(training.learning_rate)} is high for full fine-tuning; 1e-6 to 5e-6 is usual.",
             "warning",
         )
     if not settings.sample.prompts and settings.sample.every_steps:
@@ -245,7 +247,8 @@ def _own_rate_warnings(settings: Settings, usual: tuple[float, float]) -> Iterat
     rate = settings.training.learning_rate
     if rate and not usual[0] <= rate <= usual[1]:
         label = registry.label("optimizers", settings.training.optimizer)
-        text = f"{rate:g} is odd for {label}: usually between {usual[0]:g} and {usual[1]:g}."
+        least, most = map(show_number, usual)
+        text = f"{show_number(rate)} is odd for {label}: usually between {least} and {most}."
         yield Problem("training.learning_rate", text, "warning")
 
 

@@ -6,6 +6,8 @@ import csv
 import io
 import math
 import re
+import time
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -68,6 +70,7 @@ class Compared:
     Attributes:
         label: Its name, as short as it can be told from the others that it is compared with; see named().
         group: What it belongs to: the name of its sweep or of the imported folder; "" for a run of its own.
+        created: When it was made, seconds since 1970.
         settings: {"page.field": value}; of an imported run only NUMBER, when its name ends in one.
         lowest: (step, loss) of the lowest measured point of the held-out pictures.
         reading: The data's source, for run_columns.keep().
@@ -79,6 +82,7 @@ class Compared:
     group: str
     kind: str
     result: Result
+    created: float = 0.0
     settings: dict[str, Any] = field(default_factory=dict)
     lowest: tuple[float, float] | None = None
     notes: run_notes.Notes = field(default_factory=run_notes.Notes)
@@ -106,7 +110,20 @@ def named(runs: Sequence[Compared]) -> list[Compared]:
     found = []
     for run in runs:
         short = short_name(run.name, run.group)
-        found.append(replace(run, label=f"{run.group}/{short}" if several and run.group else short))
+        found.append(f"{run.group}/{short}" if several and run.group else short)
+    labels = told_apart(found, [run.created for run in runs])
+    return [replace(run, label=label) for run, label in zip(runs, labels, strict=True)]
+
+
+def told_apart(names: Sequence[str], created: Sequence[float]) -> list[str]:
+    """The names; one that several have is followed by when its run was made: "Starter demo, 22 Nov 08:28"."""
+    found = list(names)
+    for form in ("%d %b %H:%M", "%d %b %H:%M:%S"):
+        many = Counter(found)
+        found = [
+            f"{name}, {time.strftime(form, time.localtime(when))}" if many[shown] > 1 else shown
+            for name, shown, when in zip(names, found, created, strict=True)
+        ]
     return found
 
 
@@ -143,6 +160,7 @@ def load(path: Path) -> Compared:
         group=group_of(path, facts),
         kind=str(facts["kind"]),
         result=result,
+        created=float(facts["created"]),
         settings=flat,
         lowest=_lowest(reading.data),
         notes=run_notes.read(path),

@@ -7,6 +7,7 @@ from pydantic import BaseModel
 from core import registry
 from core.caption_job import caption_model
 from core.grid import GridSettings
+from core.quantities import show_number
 from core.schema import Entry, fields, walk
 from core.settings import settings_model
 from core.sweep.options import SweepOptions
@@ -56,7 +57,7 @@ def _option(entry: Entry) -> str:
     if limits := entry.range_text():
         facts.append(limits)
     if option.usual:
-        facts.append(f"usually {option.usual[0]:g} to {option.usual[1]:g}")
+        facts.append(f"usually {show_number(option.usual[0])} to {show_number(option.usual[1])}")
     if option.when:
         values = " or ".join(f"`{_show(value)}`" for value in option.when[1])
         facts.append(f"counts when `{option.when[0]}` is {values}")

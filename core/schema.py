@@ -10,6 +10,8 @@ from typing import Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.fields import FieldInfo
 
+from core.quantities import show_number
+
 Level = Literal["basic", "advanced"]
 Editor = Literal["", "log", "path", "folder", "text", "lines", "percent"]
 
@@ -111,8 +113,8 @@ class Entry:
 
     def range_text(self) -> str:
         """The hard range in words, "" where there is none."""
-        left = "" if self.low is None else f"{'above' if self.low_open else 'at least'} {self.low:g}"
-        right = "" if self.high is None else f"{'below' if self.high_open else 'at most'} {self.high:g}"
+        left = "" if self.low is None else f"{'above' if self.low_open else 'at least'} {show_number(self.low)}"
+        right = "" if self.high is None else f"{'below' if self.high_open else 'at most'} {show_number(self.high)}"
         return " and ".join(part for part in (left, right) if part)
 
 
@@ -219,4 +221,4 @@ def unusual(entry: Entry, value: Any) -> str:
     if usual[0] <= value <= usual[1]:
         return ""
     unit = f" {entry.option.unit}" if entry.option.unit else ""
-    return f"usually between {usual[0]:g} and {usual[1]:g}{unit}"
+    return f"usually between {show_number(usual[0])} and {show_number(usual[1])}{unit}"

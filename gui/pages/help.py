@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import ClassVar
 
@@ -59,6 +60,7 @@ class HelpPage(Page):
         self.search.setClearButtonEnabled(True)
         self.search.setAccessibleName("Search the reference")
         self.list.setProperty("contents", True)
+        self.list.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.text.setOpenLinks(False)
         left = column(self.search, self.list, spacing=8)
         self.search.setFixedWidth(256)
@@ -77,7 +79,7 @@ class HelpPage(Page):
     def _fill(self) -> None:
         self._heading("Guides")
         for title in self._guides:
-            self._item(title, ("guide", title))
+            self._item(re.split("[:,]", title)[0], ("guide", title))
         self._heading("Settings")
         for title in self._plans:
             self._item(title, ("section", title))

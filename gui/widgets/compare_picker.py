@@ -8,7 +8,7 @@ from pathlib import Path
 from PySide6.QtCore import QSignalBlocker, QSize, Qt, Signal
 from PySide6.QtWidgets import QHeaderView, QLineEdit, QTreeWidget, QTreeWidgetItem, QVBoxLayout, QWidget
 
-from core.compare import name_order, short_name
+from core.compare import name_order, short_name, told_apart
 from gui import theme
 from gui.run_colors import swatch
 from gui.widgets.basics import button, label, row
@@ -52,6 +52,7 @@ class RunPicker(QWidget):
         )
         self._items: dict[Path, QTreeWidgetItem] = {}
         self._choices: dict[Path, Choice] = {}
+        self._names: dict[Path, str] = {}
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(8)
@@ -87,6 +88,8 @@ class RunPicker(QWidget):
         group.setCheckState(0, _OFF)
         group.setSizeHint(0, _ROW)
         self.tree.addTopLevelItem(group)
+        names = told_apart([short_name(one.name, one.group) for one in inside], [one.created for one in inside])
+        self._names |= {choice.path: told for choice, told in zip(inside, names, strict=True)}
         if name:  # the runs of a sweep or a folder in the order of their names, single ones by their age
             inside = sorted(inside, key=_by_name)
         for choice in inside:
@@ -101,7 +104,7 @@ class RunPicker(QWidget):
 
     def _show(self, item: QTreeWidgetItem, choice: Choice) -> None:
         """Name, colour, note."""
-        name = short_name(choice.name, choice.group)
+        name = self._names[choice.path]
         note, marks = choice.notes.first_line, len(choice.notes.bookmarks)
         item.setText(0, f"{name}  -  {note}" if note else name)
         told = [
@@ -165,7 +168,8 @@ class RunPicker(QWidget):
         text = self.filter.text().strip().lower()
         for path, item in self._items.items():
             choice = self._choices[path]
-            item.setHidden(text not in f"{choice.name} {choice.group} {choice.notes.note}".lower())
+            told = f"{choice.name} {self._names[path]} {choice.group} {choice.notes.note}"
+            item.setHidden(text not in told.lower())
         for place in range(self.tree.topLevelItemCount()):
             group = self.tree.topLevelItem(place)
             children = (group.child(i) for i in range(group.childCount()))

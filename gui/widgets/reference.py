@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from html import escape
 from typing import TYPE_CHECKING
 
-from PySide6.QtGui import QColor, QTextBlockFormat, QTextCursor, QTextDocument, QTextTable
+from PySide6.QtGui import QBrush, QColor, QTextBlockFormat, QTextCursor, QTextDocument, QTextFrameFormat, QTextTable
 
 from gui import theme
 from gui.forms.row import range_words, spoken
@@ -105,14 +105,27 @@ def loosen(document: QTextDocument) -> None:
     spaced = QTextBlockFormat()
     spaced.setLineHeight(135, QTextBlockFormat.LineHeightTypes.ProportionalHeight.value)
     cursor.mergeBlockFormat(spaced)
-    border = QColor(theme.current().border)
     for frame in document.rootFrame().childFrames():
         if isinstance(frame, QTextTable):
-            shape = frame.format()
-            shape.setCellPadding(7)
-            shape.setCellSpacing(0)
-            shape.setBorderCollapse(True)
-            shape.setBorderBrush(border)
-            shape.setTopMargin(12)
-            shape.setBottomMargin(12)
-            frame.setFormat(shape)
+            _rule(frame)
+
+
+def _rule(table: QTextTable) -> None:
+    """Room in a table's cells, and a line below each row."""
+    shape = table.format()
+    shape.setCellPadding(7)
+    shape.setCellSpacing(0)
+    shape.setBorder(0)
+    shape.setBorderCollapse(True)
+    shape.setTopMargin(12)
+    shape.setBottomMargin(12)
+    table.setFormat(shape)
+    line = QBrush(QColor(theme.current().border))
+    for row in range(table.rows()):
+        for place in range(table.columns()):
+            cell = table.cellAt(row, place)
+            look = cell.format().toTableCellFormat()
+            look.setBottomBorder(1)
+            look.setBottomBorderBrush(line)
+            look.setBottomBorderStyle(QTextFrameFormat.BorderStyle.BorderStyle_Solid)
+            cell.setFormat(look)

@@ -82,10 +82,11 @@ class RunRow(QFrame):
         self.setFocusPolicy(Qt.FocusPolicy.TabFocus)
         self.setCursor(Qt.CursorShape.PointingHandCursor)
         self.setToolTip(f"{facts.path}\nDouble click opens it in Monitor")
-        self.setAccessibleName(f"{facts.name}, {state_words(facts.state)}")
+        state = "not started" if facts.state == "new" else f"{state_words(facts.state)}  ·  step {facts.step:,}"
+        self.setAccessibleName(f"{facts.name}, {state.split('  ')[0]}")
         dot = StateDot()
         dot.set_state(facts.state)
-        about = f"{state_words(facts.state)}  ·  step {facts.step:,}  ·  {age_words(time.time() - facts.created)}"
+        about = f"{state}  ·  {age_words(time.time() - facts.created)}"
         if facts.notes.bookmarks:
             many = len(facts.notes.bookmarks)
             about += f"  ·  {many} bookmark{'s' if many > 1 else ''}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import time
 from pathlib import Path
 
 import numpy as np
@@ -118,6 +119,17 @@ def test_names_are_short_within_a_group_and_full_among_several(tmp_path: Path) -
         "lr/9",
         "lr/10",
         "lr/x",
+    ]
+
+
+def test_runs_of_one_name_are_told_apart_by_when_they_were_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("time.localtime", time.gmtime)
+    made = [1e9, 1e9 + 60, 1e9 + 61, 1e9]  # 2001-09-09, 01:46:40
+    assert compare.told_apart(["a", "a", "a", "b"], made) == [
+        "a, 09 Sep 01:46",
+        "a, 09 Sep 01:47:40",
+        "a, 09 Sep 01:47:41",
+        "b",
     ]
 
 

@@ -24,7 +24,7 @@ def test_every_option_of_runs_and_grids_is_there() -> None:
 def test_what_is_said_of_an_option() -> None:
     text = reference()
     part = text.split("### `lora.rank`")[1].split("###")[0]
-    assert "default `16`; at least 1 and at most 1024; usually 4 to 128" in part and "`network_dim`" in part
+    assert "default `16`; at least 1 and at most 1,024; usually 4 to 128" in part and "`network_dim`" in part
     assert 'Counts when `training.method = "lora"`.' in text
     assert 'counts when `data.captions` is `"either"`' in text
     assert "- `adamw8bit`: " in text
@@ -32,7 +32,7 @@ def test_what_is_said_of_an_option() -> None:
 
 def test_the_fields_of_a_list_of_tables_are_said() -> None:
     part = reference().split("### `data.folder_rules`")[1].split("###")[0]
-    assert "- `repeats`: Repeats. How often" in part and "*default `1.0`; at least 0 and at most 100000.*" in part
+    assert "- `repeats`: Repeats. How often" in part and "*default `1.0`; at least 0 and at most 100,000.*" in part
     assert "one of `by chance`, `train`, `validation`, `regularisation`" in part
 
 
