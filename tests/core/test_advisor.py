@@ -81,6 +81,8 @@ def test_a_fall_is_told_as_exactly_as_it_is_known() -> None:
     assert few.state == "still falling" and few.fall_points == 5
     assert few.fall_per_100 is not None and f"falls by about {-few.fall_per_100:.1g} (" in said(few)
     assert "over the last 5 measurements" in said(few)
+    steep = replace(few, fall_per_100=-0.0301, last_loss=0.2, fall_error=0.01)  # 15 %, in one digit
+    assert "falls by about 0.03 (20 %)" in said(steep)
 
 
 def test_it_settled() -> None:

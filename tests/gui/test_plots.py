@@ -143,6 +143,7 @@ def test_ticks_are_written_for_people() -> None:
     assert tick_text(0, 1) == "0"
     assert tick_text(2e-6, 1e-6) == "2e-6"
     assert log_tick_text(-1) == "0.1" and log_tick_text(-6) == "1e-6"
+    assert log_tick_text(2.30103) == "200" and log_tick_text(4) == "10,000" and log_tick_text(6) == "1e6"
 
 
 def _data(steps: int = 200) -> RunData:
