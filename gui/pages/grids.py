@@ -166,6 +166,7 @@ class GridsPage(Page):
         self.settings.value_changed.connect(lambda _: self._plan_timer.start())
         self.settings.preset_changed.connect(self._plan_timer.start)
         self.jobs.currentIndexChanged.connect(lambda _: self._show_job())
+        self.job_view.loaded.connect(self._plan_timer.start)
         self.job_view.ended.connect(self._job_ended)
         self.workers.ended.connect(self._worker_gone)
         self.context.run_changed.connect(self._show_run)

@@ -33,9 +33,11 @@ class GridJobView(QFrame):
     """Follows one job.
 
     Signals:
-        ended: The job's worker ended while it was watched.
+        loaded: The job was read to its present end.
+        ended: Its worker ended while it was watched.
     """
 
+    loaded = Signal()
     ended = Signal()
 
     def __init__(self, loader: PictureLoader, view: PictureView) -> None:
@@ -107,6 +109,7 @@ class GridJobView(QFrame):
         if state is not None:
             state.updated.connect(self._news)
             state.loaded.connect(lambda: self._take(fade=False))
+            state.loaded.connect(self.loaded)
             state.ended.connect(self.ended)
             state.start()
         self._news()

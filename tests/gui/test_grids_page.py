@@ -135,7 +135,10 @@ def finished(page: GridsPage, qtbot, run: Path) -> Run:
     """A whole grid of three by two, shown."""
     _show(qtbot, page, run)
     job = grid_job.create(page.settings.settings(), Run(run))
-    write(job.path, *(_cell(job, x, y) for x in range(3) for y in range(2)), ev.Ended(state="finished"))
+    cells = [_cell(job, x, y) for x in range(3) for y in range(2)]
+    for number, cell in enumerate(cells):
+        cell.time = 100.0 + 2 * number
+    write(job.path, *cells, ev.Ended(state="finished"))
     page.shown()
     qtbot.waitUntil(lambda: len(page.job_view.grid.cells) == 6, timeout=5000)
     return job
@@ -187,6 +190,10 @@ def test_a_step_chosen_on_a_curve_becomes_the_axis(page: GridsPage, qtbot, run: 
     page.shown()
     assert page.axes["x"].chips.texts == ["base", "step 200"]
     assert page.context.grid_step is None
+
+
+def test_the_time_is_told_by_the_pace_of_the_grid_that_is_shown(page: GridsPage, qtbot, finished: Run) -> None:
+    qtbot.waitUntil(lambda: page.time_words.text() == "About 12 s, by the pace of the last grid.", timeout=5000)
 
 
 def test_a_grid_whose_checkpoints_are_gone_is_still_shown(page: GridsPage, qtbot, finished: Run, run: Path) -> None:
