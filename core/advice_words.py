@@ -141,5 +141,6 @@ def _rate(verdict: Verdict) -> str:
         return _WHY[rate.why]
     text = "The minimum came very early in the run: the learning rate is high for this length."
     if rate.factor:
-        text += f" With about {_digits(rate.factor, 1)} times the rate, or far fewer steps, it would be measured better."
+        times = _digits(rate.factor, 1)
+        text += f" With about {times} times the rate, or far fewer steps, it would be measured better."
     return text
