@@ -233,7 +233,7 @@ def _warnings(settings: Settings) -> Iterator[Problem]:
             f"{show_number(training.learning_rate)} is high for full fine-tuning; 1e-6 to 5e-6 is usual.",
             "warning",
         )
-    if not settings.sample.prompts and settings.sample.every_steps:
+    if not settings.sample.prompts and (settings.sample.every_steps or settings.sample.every_epochs):
         yield Problem("sample.prompts", "samples are asked for, but there is no prompt.", "warning")
     held_out = settings.validation.share or settings.validation.chosen
     held_out = held_out or any(rule.role == "validation" for rule in settings.data.folder_rules)

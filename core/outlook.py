@@ -63,6 +63,15 @@ def total_steps(settings: Settings, batches_per_epoch: int | None) -> int | None
     return min(limits) if limits else None
 
 
+def epoch_ends(step: int, every: int, accumulation: int, batches_per_epoch: int) -> bool:
+    """Whether a step (1 is the first) brings an epoch to its end whose number `every` divides; never for 0.
+
+    `batches_per_epoch` are global micro-batches, of which a step takes `accumulation`.
+    """
+    span = batches_per_epoch * every
+    return span > 0 and step > 0 and step * accumulation // span > (step - 1) * accumulation // span
+
+
 def outlook(settings: Settings, pictures: int | None, batches_per_epoch: int | None) -> Outlook:
     """The numbers that the settings lead to; `pictures` are those trained on, without the held-out ones."""
     batch = effective_batch(settings)

@@ -17,6 +17,7 @@ from core.engine.observer import Observer
 from core.engine.saver import Saver
 from core.engine.stable_loss import Share
 from core.engine.trainer import Trainer
+from core.outlook import epoch_ends
 from core.settings import Settings
 
 
@@ -29,7 +30,13 @@ class Lookout:
     """
 
     def __init__(
-        self, settings: Settings, observer: Observer, trainer: Trainer, saver: Saver, between: Intermission
+        self,
+        settings: Settings,
+        observer: Observer,
+        trainer: Trainer,
+        saver: Saver,
+        between: Intermission,
+        batches_per_epoch: int,
     ) -> None:
         self.enough = False
         self.budget = MeasuringBudget(settings.validation.most_share, settings.validation.every_steps)
@@ -38,6 +45,7 @@ class Lookout:
         self._trainer = trainer
         self._saver = saver
         self._between = between
+        self._batches_per_epoch = batches_per_epoch
         accelerator = between.accelerator
         if accelerator.num_processes > 1 and not trainer.is_split:
             observer.share = Share(
@@ -51,8 +59,17 @@ class Lookout:
 
     def due(self, step: int, total: int) -> tuple[bool, bool]:
         """Whether a step of `total` is one to measure the stable loss at, and whether samples are drawn."""
-        sample = _due(step, self._settings.sample.every_steps, total) and bool(self._settings.sample.prompts)
+        sample = bool(self._settings.sample.prompts) and self._sample_due(step, total)
         return self.budget.is_due(step, total), sample
+
+    def _sample_due(self, step: int, total: int) -> bool:
+        """Before the first step, every so many steps or epochs, and at the end; never where both are off."""
+        sample, accumulation = self._settings.sample, self._settings.training.accumulation
+        if not (sample.every_steps or sample.every_epochs):
+            return False
+        if step in (0, total) or (sample.every_steps and step % sample.every_steps == 0):
+            return True
+        return epoch_ends(step, sample.every_epochs, accumulation, self._batches_per_epoch)
 
     def look(self, step: int, total: int, worked: Callable[[], float]) -> Iterator[ev.Event]:
         """Stable loss and samples where they are due; other ranks wait. Stopped when a full disk was given up.
@@ -140,11 +157,6 @@ class Lookout:
             self.enough = True
             text = f"The loss of the held-out pictures has not fallen for {patience} measurements: the run ends here."
             yield ev.Message(text=text, step=step)
-
-
-def _due(step: int, every: int, total: int) -> bool:
-    """Whether something that happens at step 0, every so many steps and at the end happens now."""
-    return every > 0 and (step % every == 0 or step == total)
 
 
 @contextlib.contextmanager

@@ -15,6 +15,7 @@ from core.engine.models import Models
 from core.engine.safe_files import disk_error
 from core.engine.trainer import Trainer
 from core.errors import DiskFullError, UserError
+from core.outlook import epoch_ends
 from core.runs import Run, SavedModel
 from core.settings import Settings
 from core.settings.output import OutputSettings
@@ -44,8 +45,7 @@ class Saver:
             return False
         if output.save_every_steps and step % output.save_every_steps == 0:
             return True
-        per_epoch = batches_per_epoch * output.save_every_epochs
-        return bool(per_epoch) and step * accumulation // per_epoch > (step - 1) * accumulation // per_epoch
+        return epoch_ends(step, output.save_every_epochs, accumulation, batches_per_epoch)
 
     def save(self, step: int, facts: Mapping[str, Any]) -> Iterator[ev.Event]:
         """Write checkpoint and state of a step; `facts` as checkpoint.save and state.save want them.

@@ -128,7 +128,8 @@ class Session:
         self.total = self._total_steps()
         self.observer = Observer(self.run, settings, self.models, data, self.precision, self.trainer.texts)
         self._saver = Saver(self.run, settings, self.models, self.trainer, self.is_main)
-        self._lookout = Lookout(settings, self.observer, self.trainer, self._saver, self._between)
+        batches = self.loader.order.batches_per_epoch
+        self._lookout = Lookout(settings, self.observer, self.trainer, self._saver, self._between, batches)
         self._draws = self._keep_draws()
         yield from self._prepare_texts(data)
         yield from self._resume()

@@ -40,7 +40,7 @@ def settle(job: Job) -> None:
     _saving(job, times)
     _kept(job)
     _format(job)
-    _samples(job)
+    _samples(job, times)
     _validation(job)
 
 
@@ -138,13 +138,24 @@ def _format(job: Job) -> None:
     job.answer("save_model_as", "unknown", note="checkpoints are single .safetensors files in this version")
 
 
-def _samples(job: Job) -> None:
-    if job.number("sample_every_n_steps"):
+def _samples(job: Job, times: int) -> None:
+    """By epochs where both are given, as sd-scripts does; `times` as in _saving()."""
+    epochs = job.number("sample_every_n_epochs")
+    if epochs:
+        note = f"with {times} repeats" if times > 1 else ""
+        job.take(
+            "sample_every_n_epochs",
+            "sample.every_epochs",
+            epochs * times,
+            "equivalent" if times > 1 else "taken",
+            note,
+        )
+        job.answer("sample_every_n_steps", "unneeded", note="sd-scripts draws by epochs where both are given")
+    elif job.number("sample_every_n_steps"):
         job.take("sample_every_n_steps", "sample.every_steps")
     job.answer("sample_every_n_steps", "unneeded", note="off")
-    if job.number("sample_every_n_epochs"):
-        job.lacking("sample_every_n_epochs", "samples are drawn by steps; set sample.every_steps")
     job.answer("sample_every_n_epochs", "unneeded", note="off")
+    job.default("sample.every_epochs", 0, "no --sample_every_n_epochs")
     job.default("sample.every_steps", 0, "no --sample_every_n_steps")
     if job.on("sample_at_first"):
         job.answer("sample_at_first", "unneeded", note="samples before the first step are always drawn")

@@ -48,6 +48,7 @@ def shortened(settings: Settings) -> Settings:
         "validation.patience": 0,
         "validation.keep_draws": False,
         "sample.every_steps": 0,
+        "sample.every_epochs": 0,
         "sample.prompts": [],
         "output.save_every_steps": 0,
         "output.save_every_epochs": 0,

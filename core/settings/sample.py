@@ -34,6 +34,14 @@ class SampleSettings(Section):
         editor="log",
         aliases=("sample_every_n_steps",),
     )
+    every_epochs: int = opt(
+        0,
+        label="Draw every",
+        help="The same, counted in epochs. 0 switches it off.",
+        unit="epochs",
+        ge=0,
+        aliases=("sample_every_n_epochs",),
+    )
     steps: int = opt(
         28,
         label="Sampling steps",

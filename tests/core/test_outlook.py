@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from core import presets
-from core.outlook import outlook, total_steps
+from core.outlook import epoch_ends, outlook, total_steps
 
 
 def made(**values: Any) -> Any:
@@ -44,6 +44,14 @@ def test_checkpoints(steps: int, every_steps: int, every_epochs: int, wanted: in
         training__max_steps=steps, output__save_every_steps=every_steps, output__save_every_epochs=every_epochs
     )
     assert outlook(settings, 50, 50).checkpoints == wanted
+
+
+def test_the_ends_of_epochs() -> None:
+    def ends(every: int, accumulation: int, batches: int) -> list[int]:
+        return [step for step in range(0, 13) if epoch_ends(step, every, accumulation, batches)]
+
+    assert ends(1, 1, 4) == [4, 8, 12] and ends(2, 1, 4) == [8] and ends(0, 1, 4) == ends(1, 1, 0) == []
+    assert ends(1, 2, 5) == [3, 5, 8, 10], "a step that brings the border with it"
 
 
 def test_rates_follow_the_effective_batch_when_they_are_to() -> None:

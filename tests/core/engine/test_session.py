@@ -202,6 +202,15 @@ def test_measuring_and_sampling_do_not_touch_the_training(make_settings: Make, t
     assert len([event for event in seen if isinstance(event, ev.Sample)]) == 4
 
 
+def test_samples_by_epochs(make_settings: Make, tmp_path: Path) -> None:
+    settings = make_settings(sample__prompts=["noise"], sample__every_epochs=1, sample__steps=2, training__max_steps=7)
+    _, seen = train(settings, tmp_path / "run")
+    started = next(event for event in seen if isinstance(event, ev.Started))
+    every = round(started.steps_per_epoch)
+    assert 1 < every < 7 and every == started.steps_per_epoch
+    assert [event.step for event in seen if isinstance(event, ev.Sample)] == [0, *range(every, 7, every), 7]
+
+
 def test_the_same_seed_gives_the_same_run_and_another_does_not(make_settings: Make, tmp_path: Path) -> None:
     _, first = train(make_settings(), tmp_path / "a")
     _, second = train(make_settings(), tmp_path / "b")

@@ -40,3 +40,12 @@ def test_prompts_are_read_from_their_file(tmp_path: Path) -> None:
     ]
     gone = imported(tmp_path, FINE + "--sample_prompts gone.txt")
     assert verdicts(gone)["sample_prompts"] == ("unknown", "") and "sample.prompts" not in gone.values
+
+
+def test_samples_by_epochs_overrule_those_by_steps(tmp_path: Path) -> None:
+    found = imported(tmp_path, FINE + "--sample_every_n_steps 50 --sample_every_n_epochs 2")
+    assert (found.values["sample.every_epochs"], found.values.get("sample.every_steps", 0)) == (2, 0)
+    assert verdicts(found)["sample_every_n_epochs"] == ("taken", "sample.every_epochs")
+    assert verdicts(found)["sample_every_n_steps"][0] == "unneeded"
+    many = imported(tmp_path, FINE + "--in_json meta.json --dataset_repeats 3 --sample_every_n_epochs 2")
+    assert many.values["sample.every_epochs"] == 6 and verdicts(many)["sample_every_n_epochs"][0] == "equivalent"
