@@ -18,6 +18,8 @@ from core.settings import Settings
 
 #: The system that is worked on.
 PLATFORM = sys.platform
+#: Options that a run reads only before its first state is saved.
+_BEGINNING = ("lora.start_from",)
 #: Said before a start, and by the trainer where only it can know.
 FUSED_ALONE = "the fused backward pass works on one GPU only; switch it off, or use one."
 BF16_WEIGHTS = "weights in bf16 want bf16 arithmetic; set training.precision to bf16 or auto, or the weights to fp32."
@@ -45,10 +47,11 @@ def problems(settings: Settings) -> list[Problem]:
     return [*_errors(settings), *_warnings(settings)]
 
 
-def require_startable(settings: Settings) -> None:
-    """Raise the first error as a UserError."""
+def require_startable(settings: Settings, goes_on: bool = False) -> None:
+    """Raise the first error as a UserError; a run that goes on from its own state needs not what it began with."""
     for problem in _errors(settings):
-        raise UserError(f"{problem.key}: {problem.text}")
+        if not (goes_on and problem.key in _BEGINNING):
+            raise UserError(f"{problem.key}: {problem.text}")
 
 
 def _errors(settings: Settings) -> Iterator[Problem]:
@@ -127,6 +130,14 @@ def _contradictions(settings: Settings) -> Iterator[Problem]:
             yield Problem(folder, f"there is no '{value}'; choose from the menu.", "error")
     if not unknown:
         yield from _optimizer_contradictions(settings)
+        key, text = getattr(registry.component("methods", training.method), "objection", _none)(settings)
+        if text:
+            yield Problem(key, text, "error")
+
+
+def _none(_: Settings) -> tuple[str, str]:
+    """What a method says that objects to nothing."""
+    return "", ""
 
 
 def _optimizer_contradictions(settings: Settings) -> Iterator[Problem]:

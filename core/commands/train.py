@@ -50,7 +50,7 @@ def _to_resume(name: str, changes: list[str]) -> Run:
     settings = found.settings()
     if changes:
         settings = presets.build({**presets.flat(settings), **presets.parse_changes(changes)}, "--set")
-    checks.require_startable(settings)
+    checks.require_startable(settings, goes_on=bool(found.states()))
     if changes:
         lines = effects(presets.flat(found.settings()), presets.flat(settings))
         print("\n".join(lines) or "Nothing changes: the run has these settings already.", file=sys.stderr)

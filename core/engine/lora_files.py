@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
 
+from core.anatomy.lora_file import DORA as _DORA
+from core.anatomy.lora_file import DOWN as _DOWN
 from core.engine.model_files import ModelSource
+from core.engine.models import Models
+from core.engine.safe_files import read_tensors
 from core.errors import UserError
 
 State = dict[str, torch.Tensor]
 
-_DOWN, _UP = ".lora_down.weight", ".lora_up.weight"
-_ALPHA, _DORA = ".alpha", ".dora_scale"
+_UP, _ALPHA = ".lora_up.weight", ".alpha"
 
 #: Names of PEFT's tensors of a LoHa and a LoKr layer, which LyCORIS' files have too.
 _HADAMARD = ("hada_w1_a", "hada_w1_b", "hada_w2_a", "hada_w2_b")
@@ -77,6 +81,48 @@ def kohya_name(path: str, source: ModelSource, part: str) -> str:
         place = family.place(part, f"{path}.weight", source.configs[part])
         path = place.name.removeprefix(family.PREFIXES[part]).removesuffix(".weight")
     return str(family.LORA_PREFIXES[part]) + path.replace(".", "_")
+
+
+def begin_from(models: Models, trained: list[str], path: Path) -> None:
+    """Give the LoRAs in the trained parts the values of a file, so that they add what it adds.
+
+    A file of a lower rank fills the first rows; the others add nothing yet, as at any beginning. Layers that it has
+    not begin at nothing. UserError when one of its layers is not trained, or does not fit.
+    """
+    file = read_tensors(path)
+    left = {_layer_of(key) for key in file} - {""}
+    for part in trained:
+        for place, layer in _layers(getattr(models, part)):
+            name = kohya_name(place, models.source, part) if _lora(layer) else ""
+            if name in left:
+                _fill(layer, file, name, path)
+                left.discard(name)
+    if left:
+        raise UserError(
+            f"lora.start_from: {path.name} adds to {len(left)} layers that are not trained here, as {min(left)}. "
+            "Choose lora.targets that have them, give the text encoder a rate, or take the file's own base model."
+        )
+
+
+def _fill(layer: Any, file: State, name: str, path: Path) -> None:
+    """Bring one layer's values into PEFT's tensors; the layer's own factor is taken out of them."""
+    own, theirs = layer.lora_A["default"].weight, layer.lora_B["default"].weight
+    down, up = file.get(name + _DOWN), file.get(name + _UP)
+    if down is None or up is None:
+        raise UserError(f"lora.start_from: the layer {name} of {path.name} is no LoRA's; choose another file.")
+    rank = down.shape[0]
+    fits = up.shape[1] == rank <= own.shape[0] and down.numel() == rank * own[0].numel()
+    if not fits or up.numel() != rank * theirs.shape[0]:
+        raise UserError(f"lora.start_from: the layer {name} of {path.name} has not the size of the model's.")
+    alpha = file.get(name + _ALPHA)
+    factor = (1.0 if alpha is None else float(alpha) / rank) / layer.scaling["default"]
+    with torch.no_grad():
+        own[:rank] = down.to(own).reshape(own[:rank].shape)
+        theirs[:, :rank] = (up.float() * factor).to(theirs).reshape(theirs[:, :rank].shape)
+        length = file.get(name + _DORA)
+        if length is not None:
+            held = layer.lora_magnitude_vector["default"].weight
+            held.copy_(length.to(held).reshape(held.shape))
 
 
 def is_lora(keys: list[str]) -> bool:

@@ -123,7 +123,7 @@ class Session:
         self.models.load("unet", "tokenizer", as_stored=True)
         if self.models.trains_text(settings):
             self.models.load(*self.models.text_parts, as_stored=True)
-        self.trainer = Trainer(self.models, settings, self.accelerator, self.precision)
+        self.trainer = Trainer(self.models, settings, self.accelerator, self.precision, fresh=not resumed)
         self.loader = self._make_loader(data)
         self.total = self._total_steps()
         self.observer = Observer(self.run, settings, self.models, data, self.precision, self.trainer.texts)

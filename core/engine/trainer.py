@@ -91,7 +91,10 @@ class Trainer:
         texts: Conditioning by the frozen text encoders; None when one of them is trained.
     """
 
-    def __init__(self, models: Models, settings: Settings, accelerator: Accelerator, precision: str) -> None:
+    def __init__(
+        self, models: Models, settings: Settings, accelerator: Accelerator, precision: str, fresh: bool = True
+    ) -> None:
+        """`fresh` is False for a run that goes on from its own state, which decides the weights."""
         self.models = models
         self.settings = settings
         self.accelerator = accelerator
@@ -99,6 +102,8 @@ class Trainer:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(settings.training.seed)
             self.groups: dict[str, list[torch.nn.Parameter]] = method.attach(models, settings)
+            if fresh and hasattr(method, "begin"):
+                method.begin(models, settings, list(self.groups))
         self._leave_unread()
         settle(self._modules(), settings.training.weights_precision, precision)
         if settings.training.activation_checkpointing:

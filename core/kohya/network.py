@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from core.kohya.job import Job, Verdict
 
-_PLAIN, _CONVOLUTIONS = "attention + feed-forward", "attention + feed-forward + resnets"
+_PLAIN = "attention + feed-forward + projections"
+_CONVOLUTIONS = "attention + feed-forward + projections + resnets"
 
 #: Modules of sd-scripts that Burnish trains as a plain LoRA, with what is lost.
 _MODULES = {
@@ -64,10 +65,14 @@ def _lora(job: Job) -> None:
         job.take("network_dropout", "lora.dropout")
     job.answer("network_dropout", "unneeded", note="LyCORIS has no such thing for this algorithm; it has rank_dropout")
     _arguments(job)
-    note = "the layers of networks.lora (which also takes the projections around them)"
-    job.default(f"{_table(job)}.targets", _PLAIN, note)
-    job.lacking("network_weights", "a LoRA begins anew in Burnish; it cannot go on from another one's file")
-    job.answer("dim_from_weights", "unknown" if job.on("dim_from_weights") else "unneeded", note="see network_weights")
+    job.default(f"{_table(job)}.targets", _PLAIN, "the layers of networks.lora")
+    if _table(job) == "lora":
+        job.take("network_weights", "lora.start_from")
+    job.answer(
+        "network_weights", "unknown", note="a LoHa or LoKr begins anew in Burnish; only a LoRA goes on from a file"
+    )
+    note = "set lora.rank to that of the file; a lower one is refused before the start"
+    job.answer("dim_from_weights", "unknown" if job.on("dim_from_weights") else "unneeded", note=note)
     if job.has("scale_weight_norms") and not job.number("scale_weight_norms"):
         job.answer("scale_weight_norms", "unneeded", note="off")
     job.lacking("scale_weight_norms", "the norms of a LoRA's weights are not limited in Burnish")

@@ -21,24 +21,35 @@ if TYPE_CHECKING:
 
 _ATTENTION = ["to_q", "to_k", "to_v", "to_out.0"]
 _FEED_FORWARD = ["ff.net.0.proj", "ff.net.2"]
+_PROJECTIONS = ["proj_in", "proj_out"]
 _RESNETS = ["conv1", "conv2", "conv_shortcut", "time_emb_proj", "downsamplers.0.conv", "upsamplers.0.conv"]
 _TEXT_ATTENTION = ["q_proj", "k_proj", "v_proj", "out_proj"]
+_TEXT_ALL = [*_TEXT_ATTENTION, "fc1", "fc2"]
 
-Targets = Literal["attention", "attention + feed-forward", "attention + feed-forward + resnets"]
+Targets = Literal[
+    "attention",
+    "attention + feed-forward",
+    "attention + feed-forward + projections",
+    "attention + feed-forward + resnets",
+    "attention + feed-forward + projections + resnets",
+]
 
 TARGETS_HELP = (
     "Which layers get an addition. Attention alone is what most trainers do and stays behind full "
-    "fine-tuning; with the feed-forward layers the gap closes, for nearly twice the weights. The resnets' "
-    "convolutions add texture and colour, for about twice as much again."
+    "fine-tuning; with the feed-forward layers the gap closes, for nearly twice the weights. The projections into and "
+    "out of these blocks are what sd-scripts' LoRA has besides, for little more. The resnets' convolutions add "
+    "texture and colour, for about twice as much again."
 )
 
 #: Layers of each target by the end of their names: in the UNet, in a text encoder.
 _TARGETS: dict[str, tuple[list[str], list[str]]] = {
     "attention": (_ATTENTION, _TEXT_ATTENTION),
-    "attention + feed-forward": (_ATTENTION + _FEED_FORWARD, [*_TEXT_ATTENTION, "fc1", "fc2"]),
-    "attention + feed-forward + resnets": (
-        _ATTENTION + _FEED_FORWARD + _RESNETS,
-        [*_TEXT_ATTENTION, "fc1", "fc2"],
+    "attention + feed-forward": (_ATTENTION + _FEED_FORWARD, _TEXT_ALL),
+    "attention + feed-forward + projections": (_ATTENTION + _FEED_FORWARD + _PROJECTIONS, _TEXT_ALL),
+    "attention + feed-forward + resnets": (_ATTENTION + _FEED_FORWARD + _RESNETS, _TEXT_ALL),
+    "attention + feed-forward + projections + resnets": (
+        _ATTENTION + _FEED_FORWARD + _PROJECTIONS + _RESNETS,
+        _TEXT_ALL,
     ),
 }
 

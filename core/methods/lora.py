@@ -6,8 +6,10 @@ import json
 import math
 from typing import TYPE_CHECKING, Any
 
+from core import paths
+from core.anatomy import lora_file
 from core.anatomy.additions import Form
-from core.methods import _additions
+from core.methods import _additions, _parts
 from core.schema import Section, opt
 
 if TYPE_CHECKING:
@@ -80,6 +82,15 @@ class Options(Section):
         level="advanced",
         aliases=("use_dora", "dora_wd", "weight_decompose"),
     )
+    start_from: str = opt(
+        "",
+        label="Go on from",
+        help="A LoRA's .safetensors file that the training begins with, from Burnish or another trainer, for the same "
+        "base model. Its rank may be lower than this one's. Empty: the addition begins at nothing.",
+        level="advanced",
+        editor="path",
+        aliases=("network_weights",),
+    )
 
 
 def attach(models: Models, settings: Settings) -> dict[str, list[torch.nn.Parameter]]:
@@ -102,6 +113,28 @@ def attach(models: Models, settings: Settings) -> dict[str, list[torch.nn.Parame
         )
 
     return _additions.attach(models, settings, trains, config)
+
+
+def begin(models: Models, settings: Settings, trained: list[str]) -> None:
+    """Give what attach() made the values of the file that the training goes on from, if there is one.
+
+    UserError when it does not fit.
+    """
+    path = settings.table("lora", Options).start_from
+    if path:
+        from core.engine.lora_files import begin_from
+
+        begin_from(models, trained, paths.resolve(path))
+
+
+def objection(settings: Settings) -> tuple[str, str]:
+    """(option, sentence) of what speaks against a start; ("", "") where nothing does. Reads the file's header."""
+    options, rates = settings.table("lora", Options), _parts.rates(settings)
+    if not options.start_from:
+        return "", ""
+    text = any(rate for part, rate in rates.items() if part != "unet")
+    said = lora_file.objection(paths.resolve(options.start_from), options.rank, options.dora, text)
+    return ("lora.start_from", said) if said else ("", "")
 
 
 def trains(part: str, layers: Sequence[Layer], settings: Settings) -> Trained:

@@ -15,9 +15,11 @@ from core.anatomy.source import open_anatomy
 from core.anatomy.trained import Trained, additions, chosen, counts, trained_parts
 from core.anatomy.unet import unet_layers
 from core.errors import UserError
+from core.methods import lora
 from core.settings import Settings
 from tests.fixtures.tiny_model import UNET, make_tiny_model
 
+ALL = "attention + feed-forward + projections + resnets"
 TENSORS = tensors_of(unet_layers(UNET))
 
 
@@ -68,7 +70,25 @@ def test_the_trained_tensors_are_the_real_ones(values: dict[str, Any], tiny: Pat
     assert counts(anatomy, found) == (trained, whole)
 
 
-@pytest.mark.parametrize("targets", ["attention", "attention + feed-forward", "attention + feed-forward + resnets"])
+@pytest.mark.parametrize(
+    ("family", "plain", "convolutions", "text"),
+    [("sd15", 192, 278, {"text_encoder": 72}), ("sdxl", 722, 788, {"text_encoder": 72, "text_encoder_2": 192})],
+)
+def test_as_many_layers_as_sd_scripts_says_it_makes(
+    family: str, plain: int, convolutions: int, text: dict[str, int]
+) -> None:
+    anatomy = open_anatomy("", family)
+
+    def count(targets: str, part: str) -> int:
+        settings = presets.build({"lora.targets": targets, "training.method": "lora"}, "test")
+        return len(lora.trains(part, anatomy.parts[part], settings).ranks)
+
+    assert count("attention + feed-forward + projections", "unet") == plain
+    assert count("attention + feed-forward + projections + resnets", "unet") == convolutions
+    assert {part: count("attention + feed-forward + projections", part) for part in text} == text
+
+
+@pytest.mark.parametrize("targets", ["attention", "attention + feed-forward + projections", ALL])
 @pytest.mark.parametrize("dora", [False, True])
 def test_additions_are_counted_exactly(targets: str, dora: bool, tiny: Path) -> None:
     values = {"lora__targets": targets, "lora__dora": dora, "lora__rank": 3}
