@@ -36,11 +36,11 @@ class Choice:
 
 
 def read_choices() -> list[Choice]:
-    """All runs with curves, the newest first; reads small files only, but many, so not for the window's thread."""
+    """All runs that have begun, the newest first; reads small files only, but many, so not for the window's thread."""
     found = []
     for run in runs.list_runs():
         facts = run.facts()
-        if facts["kind"] in KINDS:
+        if facts["kind"] in KINDS and run.events_path.exists():
             group = compare.group_of(run.path, facts)
             notes = run_notes.read(run.path)
             found.append(Choice(run.path, str(facts["name"]), group, facts["kind"], float(facts["created"]), notes))

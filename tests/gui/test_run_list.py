@@ -8,6 +8,7 @@ from typing import Any
 from PySide6.QtWidgets import QLabel
 
 from core import demo, runs
+from gui.widgets.compare_reader import read_choices
 from gui.widgets.run_list import RunRow, read_runs
 
 
@@ -23,6 +24,7 @@ def test_a_run_that_never_began_is_not_getting_ready(qtbot: Any, tmp_path: Path)
     runs.create(demo.settings(), tmp_path / "run")
     words, name = said(qtbot)
     assert words == "not started  ·  just now" and name.endswith(", not started")
+    assert read_choices() == [], "nothing to compare yet"
 
 
 def test_a_run_that_was_killed_tells_its_step(qtbot: Any, tmp_path: Path) -> None:
