@@ -120,7 +120,7 @@ def test_a_wrong_file_is_explained(text: str, says: str) -> None:
 @pytest.mark.parametrize(
     ("key", "value", "says"),
     [
-        ("training.batch_size", 0, "must be a whole number at least 1 and at most 4096"),
+        ("training.batch_size", 0, "must be a whole number at least 1 and at most 4,096"),
         ("training.batch_size", 1.5, "must be a whole number"),
         ("training.batch_size", "many", "must be a whole number"),
         ("training.learning_rate", float("nan"), "must be a number at least 0"),
