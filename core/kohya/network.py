@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from core.kohya.job import Job, Verdict
 
-_PLAIN = "attention + feed-forward + projections"
-_CONVOLUTIONS = "attention + feed-forward + projections + resnets"
+_PLAIN = "transformer blocks"
+_CONVOLUTIONS = "transformer blocks + resnets"
 
 #: Modules of sd-scripts that Burnish trains as a plain LoRA, with what is lost.
 _MODULES = {

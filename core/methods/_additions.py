@@ -29,25 +29,25 @@ _TEXT_ALL = [*_TEXT_ATTENTION, "fc1", "fc2"]
 Targets = Literal[
     "attention",
     "attention + feed-forward",
-    "attention + feed-forward + projections",
+    "transformer blocks",
     "attention + feed-forward + resnets",
-    "attention + feed-forward + projections + resnets",
+    "transformer blocks + resnets",
 ]
 
 TARGETS_HELP = (
     "Which layers get an addition. Attention alone is what most trainers do and stays behind full "
-    "fine-tuning; with the feed-forward layers the gap closes, for nearly twice the weights. The projections into and "
-    "out of these blocks are what sd-scripts' LoRA has besides, for little more. The resnets' convolutions add "
-    "texture and colour, for about twice as much again."
+    "fine-tuning; with the feed-forward layers the gap closes, for nearly twice the weights. Transformer blocks are "
+    "these with the projections into and out of them: the very layers of sd-scripts' networks. The resnets' "
+    "convolutions add texture and colour, for about twice as much again."
 )
 
 #: Layers of each target by the end of their names: in the UNet, in a text encoder.
 _TARGETS: dict[str, tuple[list[str], list[str]]] = {
     "attention": (_ATTENTION, _TEXT_ATTENTION),
     "attention + feed-forward": (_ATTENTION + _FEED_FORWARD, _TEXT_ALL),
-    "attention + feed-forward + projections": (_ATTENTION + _FEED_FORWARD + _PROJECTIONS, _TEXT_ALL),
+    "transformer blocks": (_ATTENTION + _FEED_FORWARD + _PROJECTIONS, _TEXT_ALL),
     "attention + feed-forward + resnets": (_ATTENTION + _FEED_FORWARD + _RESNETS, _TEXT_ALL),
-    "attention + feed-forward + projections + resnets": (
+    "transformer blocks + resnets": (
         _ATTENTION + _FEED_FORWARD + _PROJECTIONS + _RESNETS,
         _TEXT_ALL,
     ),

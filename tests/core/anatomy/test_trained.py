@@ -19,7 +19,7 @@ from core.methods import lora
 from core.settings import Settings
 from tests.fixtures.tiny_model import UNET, make_tiny_model
 
-ALL = "attention + feed-forward + projections + resnets"
+ALL = "transformer blocks + resnets"
 TENSORS = tensors_of(unet_layers(UNET))
 
 
@@ -83,12 +83,12 @@ def test_as_many_layers_as_sd_scripts_says_it_makes(
         settings = presets.build({"lora.targets": targets, "training.method": "lora"}, "test")
         return len(lora.trains(part, anatomy.parts[part], settings).ranks)
 
-    assert count("attention + feed-forward + projections", "unet") == plain
-    assert count("attention + feed-forward + projections + resnets", "unet") == convolutions
-    assert {part: count("attention + feed-forward + projections", part) for part in text} == text
+    assert count("transformer blocks", "unet") == plain
+    assert count("transformer blocks + resnets", "unet") == convolutions
+    assert {part: count("transformer blocks", part) for part in text} == text
 
 
-@pytest.mark.parametrize("targets", ["attention", "attention + feed-forward + projections", ALL])
+@pytest.mark.parametrize("targets", ["attention", "transformer blocks", ALL])
 @pytest.mark.parametrize("dora", [False, True])
 def test_additions_are_counted_exactly(targets: str, dora: bool, tiny: Path) -> None:
     values = {"lora__targets": targets, "lora__dora": dora, "lora__rank": 3}

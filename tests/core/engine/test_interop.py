@@ -60,7 +60,7 @@ def test_load_lora_weights_draws_the_same_as_our_merge(
         training__text_encoder_learning_rate=1e-2,
         training__learning_rate=3e-2,
         lora__alpha=4,
-        lora__targets="attention + feed-forward + projections + resnets",
+        lora__targets="transformer blocks + resnets",
         **({} if form == "plain" else {f"lora__{form}": True}),
     )
     run, _ = train(settings, tmp_path / "run")
@@ -89,7 +89,7 @@ def test_a_dora_file_merges_to_the_model_that_was_trained(make_settings: Make, t
         training__method="lora",
         lora__dora=True,
         lora__alpha=4,
-        lora__targets="attention + feed-forward + projections + resnets",
+        lora__targets="transformer blocks + resnets",
     )
     trained = whole_models(tiny_model)
     lora.attach(trained, settings)

@@ -23,7 +23,7 @@ from tests.core.engine.helpers import assert_equal, last_checkpoint, train
 
 Make = Callable[..., Settings]
 
-ALL = "attention + feed-forward + projections + resnets"
+ALL = "transformer blocks + resnets"
 FORMS: dict[str, dict[str, Any]] = {
     "loha": {"training__method": "loha", "loha__rank": 3, "loha__alpha": 2, "loha__targets": ALL},
     "lokr": {"training__method": "lokr", "lokr__rank": 1, "lokr__alpha": 2, "lokr__targets": ALL},

@@ -125,7 +125,7 @@ def test_lora_names_are_kohyas_and_draw_the_same(xl: Path, tmp_path: Path, make_
         training__text_encoder_learning_rate=1e-2,
         training__text_encoder_2_learning_rate=1e-2,
         lora__alpha=4,
-        lora__targets="attention + feed-forward + projections + resnets",
+        lora__targets="transformer blocks + resnets",
     )
     run, _ = train(settings, tmp_path / "run")
     path = run.checkpoints()[-1].path

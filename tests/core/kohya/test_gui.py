@@ -73,7 +73,7 @@ def test_a_lora_of_the_gui(tmp_path: Path) -> None:
         "training.text_encoder_learning_rate": 5e-5,
         "lora.rank": 32,
         "lora.alpha": 16.0,
-        "lora.targets": "attention + feed-forward + projections",
+        "lora.targets": "transformer blocks",
         "training.precision": "bf16",
         "training.optimizer": "adamw8bit",
         "adamw8bit.weight_decay": 0.05,

@@ -18,17 +18,17 @@ def test_a_lora_of_its_size_and_layers(tmp_path: Path) -> None:
     assert [bare.values[f"lora.{name}"] for name in ("rank", "alpha", "targets")] == [
         4,
         1.0,
-        "attention + feed-forward + projections",
+        "transformer blocks",
     ]
     assert imported(tmp_path, LORA + "--network_dim 8 --network_alpha 0").values["lora.alpha"] == 8
 
 
 def test_convolutions_and_lycoris(tmp_path: Path) -> None:
-    targets = "attention + feed-forward + projections + resnets"
+    targets = "transformer blocks + resnets"
     has = targets in presets.entries()["lora.targets"].choices
     found = imported(tmp_path, LORA + "--network_dim 8 --network_args conv_dim=4 conv_alpha=1")
     assert verdicts(found)["network_args conv_dim"] == (("equivalent", "lora.targets") if has else ("unknown", ""))
-    assert found.values["lora.targets"] == (targets if has else "attention + feed-forward + projections")
+    assert found.values["lora.targets"] == (targets if has else "transformer blocks")
 
 
 LYCORIS = "python train_network.py --network_module lycoris.kohya --network_dim 8 --network_alpha 2 --network_args "
@@ -39,7 +39,7 @@ def test_loha(tmp_path: Path) -> None:
     said = verdicts(found)
     assert found.values["training.method"] == "loha" and said["network_module"] == ("equivalent", "training.method")
     assert [found.values[f"loha.{name}"] for name in ("rank", "alpha", "dropout")] == [8, 2.0, 0.1]
-    assert found.values["loha.targets"] == "attention + feed-forward + projections + resnets"
+    assert found.values["loha.targets"] == "transformer blocks + resnets"
     assert said["network_dim"] == ("taken", "loha.rank") and said["network_args dropout"] == ("unneeded", "")
     assert not [key for key in found.values if key.startswith("lora.")]
 
