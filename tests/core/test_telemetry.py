@@ -160,7 +160,7 @@ def test_smooth_courses_read_every_two_seconds_err_by_less_than_a_hundredth(name
     assert exact == pytest.approx(len(TraceNvml(name).rows[0]) * 190_000, rel=0.1)
 
 
-RECORDED = ["recorded/one_3090", "recorded/one_4090", "recorded/one_a5000", "recorded/four_h100"]
+RECORDED = ["recorded/one_3090", "recorded/one_4090", "recorded/one_a5000", "recorded/four_cards"]
 
 
 @pytest.mark.parametrize("name", RECORDED)
@@ -173,13 +173,13 @@ def test_recorded_readings_come_to_their_exact_integral(name: str) -> None:
 
 @pytest.mark.parametrize("index", range(4))
 def test_each_recorded_card_of_four_alone(index: int) -> None:
-    energy, exact = play("recorded/four_h100", index)
+    energy, exact = play("recorded/four_cards", index)
     assert exact > 150_000 and energy.joules == pytest.approx(exact, rel=1e-9)
 
 
 @pytest.mark.parametrize("first", range(7))
 def test_a_machine_that_begins_to_train_read_every_two_seconds(first: int) -> None:
-    energy, exact = play("recorded/four_h100", every=2.0, first=first)
+    energy, exact = play("recorded/four_cards", every=2.0, first=first)
     assert energy.joules == pytest.approx(exact, rel=0.002)
 
 
