@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from core.quantities import show_number
+from core.quantities import show_rounded
 
 if TYPE_CHECKING:
     from core.advisor import Rate, Verdict
@@ -26,11 +26,6 @@ def sentences(verdict: Verdict) -> list[str]:
 def loss_words(value: float) -> str:
     """A loss with four significant digits."""
     return f"{value:#.4g}"
-
-
-def _digits(value: float, many: int) -> str:
-    """A number rounded to so many digits, written as people do: 10, not 1e+01."""
-    return show_number(float(f"{value:.{many}g}"))
 
 
 def _steps(value: float) -> str:
@@ -59,7 +54,7 @@ def _head(verdict: Verdict) -> str:
     if round(low.step_from) < round(low.step_to):
         where += f" (between {_steps(low.step_from)} and {_steps(low.step_to)})"
     text = f"The held-out pictures have their lowest loss, {loss_words(low.lowest_loss)}, at {where}"
-    text += f", {_digits(gain, 2)} % below the first measurement." if gain > 0 else ", no lower than at the start."
+    text += f", {show_rounded(gain, 2)} % below the first measurement." if gain > 0 else ", no lower than at the start."
     if verdict.turn_step is not None:
         text += f" From step {_steps(verdict.turn_step)} on it clearly rises: the model learns your pictures by heart."
     elif verdict.state == "settled":
@@ -74,8 +69,8 @@ def _falling(verdict: Verdict) -> str:
     sure = 10 * error < fall
     return (
         f"Still learning: over the last {verdict.fall_points} measurements the loss of the held-out pictures falls by "
-        f"{'' if sure else 'about '}{loss_words(fall) if sure else _digits(fall, 1)} "
-        f"({_digits(share, 2 if sure else 1)} %) per 100 steps. Train longer, there is no minimum yet."
+        f"{'' if sure else 'about '}{loss_words(fall) if sure else show_rounded(fall, 1)} "
+        f"({show_rounded(share, 2 if sure else 1)} %) per 100 steps. Train longer, there is no minimum yet."
     )
 
 
@@ -141,6 +136,6 @@ def _rate(verdict: Verdict) -> str:
         return _WHY[rate.why]
     text = "The minimum came very early in the run: the learning rate is high for this length."
     if rate.factor:
-        times = _digits(rate.factor, 1)
+        times = show_rounded(rate.factor, 1)
         text += f" With about {times} times the rate, or far fewer steps, it would be measured better."
     return text

@@ -18,8 +18,6 @@ from core.settings import Settings
 
 #: The system that is worked on.
 PLATFORM = sys.platform
-#: Options that a run reads only before its first state is saved.
-_BEGINNING = ("lora.start_from",)
 #: Said before a start, and by the trainer where only it can know.
 FUSED_ALONE = "the fused backward pass works on one GPU only; switch it off, or use one."
 BF16_WEIGHTS = "weights in bf16 want bf16 arithmetic; set training.precision to bf16 or auto, or the weights to fp32."
@@ -49,12 +47,11 @@ def problems(settings: Settings) -> list[Problem]:
 
 def require_startable(settings: Settings, goes_on: bool = False) -> None:
     """Raise the first error as a UserError; a run that goes on from its own state needs not what it began with."""
-    for problem in _errors(settings):
-        if not (goes_on and problem.key in _BEGINNING):
-            raise UserError(f"{problem.key}: {problem.text}")
+    for problem in _errors(settings, goes_on):
+        raise UserError(f"{problem.key}: {problem.text}")
 
 
-def _errors(settings: Settings) -> Iterator[Problem]:
+def _errors(settings: Settings, goes_on: bool = False) -> Iterator[Problem]:
     if not settings.model.base:
         yield Problem("model.base", "choose the model to start from.", "error")
     elif not paths.resolve(settings.model.base).exists():
@@ -69,6 +66,11 @@ def _errors(settings: Settings) -> Iterator[Problem]:
     if settings.data.folder_rules:
         yield from _wrong_rules(settings)
     yield from _contradictions(settings)
+    method = registry.components("methods").get(settings.training.method)
+    if not goes_on and method is not None and hasattr(method, "objection"):
+        key, text = method.objection(settings)
+        if text:
+            yield Problem(key, text, "error")
 
 
 def _wrong_rules(settings: Settings) -> Iterator[Problem]:
@@ -130,14 +132,6 @@ def _contradictions(settings: Settings) -> Iterator[Problem]:
             yield Problem(folder, f"there is no '{value}'; choose from the menu.", "error")
     if not unknown:
         yield from _optimizer_contradictions(settings)
-        key, text = getattr(registry.component("methods", training.method), "objection", _none)(settings)
-        if text:
-            yield Problem(key, text, "error")
-
-
-def _none(_: Settings) -> tuple[str, str]:
-    """What a method says that objects to nothing."""
-    return "", ""
 
 
 def _optimizer_contradictions(settings: Settings) -> Iterator[Problem]:

@@ -53,6 +53,11 @@ def show_number(value: float) -> str:
     return re.sub(r"e([-+])0*(\d)", lambda m: "e" + ("-" if m.group(1) == "-" else "") + m.group(2), text)
 
 
+def show_rounded(value: float, digits: int) -> str:
+    """A number rounded to so many significant digits: 10, not 1e+01."""
+    return show_number(float(f"{value:.{digits}g}"))
+
+
 def show_seconds(seconds: float) -> str:
     """A duration in the two largest units: "3 d 4 h", "2 h 05 min", "1 min 20 s", "4 s"."""
     whole = round(seconds)

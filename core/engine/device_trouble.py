@@ -102,11 +102,7 @@ def _remedies_of(settings: Settings, phase: str) -> list[str]:
         fewer = ["lower hardware.encode_batch"] if settings.hardware.encode_batch > 1 else []
         return [*fewer, *tiles, "lower data.resolution"]
     if phase == "sample":
-        return [
-            *tiles,
-            "draw smaller samples (sample.width, sample.height)",
-            "leave sample.prompts empty",
-        ]
+        return [*tiles, "draw smaller samples (sample.width, sample.height)", "leave sample.prompts empty"]
     if phase == "evaluate":
         return ["switch off validation.every_steps", "lower data.resolution", "choose the method lora"]
     if phase == "save":

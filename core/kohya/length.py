@@ -77,19 +77,20 @@ def _saving(job: Job, times: int) -> None:
     every = job.number("save_every_n_epochs")
     epochs, ratio = job.number("max_train_epochs"), job.number("save_n_epoch_ratio")
     if every:
-        note = f"with {times} repeats" if times > 1 else ""
-        job.take(
-            "save_every_n_epochs",
-            "output.save_every_epochs",
-            every * times,
-            "equivalent" if times > 1 else "taken",
-            note,
-        )
+        _take_epochs(job, "save_every_n_epochs", "output.save_every_epochs", every, times)
     elif ratio and epochs:
         value = max(1, int(epochs // ratio)) * times
         job.take("save_n_epoch_ratio", "output.save_every_epochs", value, "equivalent", "as many files")
     job.default("output.save_every_epochs", 0, "sd-scripts saves by epochs only with --save_every_n_epochs")
     job.answer("save_n_epoch_ratio", "unknown", note="set output.save_every_epochs yourself")
+
+
+def _take_epochs(job: Job, name: str, field: str, epochs: float, times: int) -> None:
+    """So many epochs of sd-scripts, in which each picture is seen `times` times, as epochs of ours."""
+    if times > 1:
+        job.take(name, field, epochs * times, "equivalent", f"with {times} repeats")
+    else:
+        job.take(name, field, epochs)
 
 
 def _kept(job: Job) -> None:
@@ -142,14 +143,7 @@ def _samples(job: Job, times: int) -> None:
     """By epochs where both are given, as sd-scripts does; `times` as in _saving()."""
     epochs = job.number("sample_every_n_epochs")
     if epochs:
-        note = f"with {times} repeats" if times > 1 else ""
-        job.take(
-            "sample_every_n_epochs",
-            "sample.every_epochs",
-            epochs * times,
-            "equivalent" if times > 1 else "taken",
-            note,
-        )
+        _take_epochs(job, "sample_every_n_epochs", "sample.every_epochs", epochs, times)
         job.answer("sample_every_n_steps", "unneeded", note="sd-scripts draws by epochs where both are given")
     elif job.number("sample_every_n_steps"):
         job.take("sample_every_n_steps", "sample.every_steps")

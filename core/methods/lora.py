@@ -128,7 +128,7 @@ def begin(models: Models, settings: Settings, trained: list[str]) -> None:
 
 
 def objection(settings: Settings) -> tuple[str, str]:
-    """(option, sentence) of what speaks against a start; ("", "") where nothing does. Reads the file's header."""
+    """(option, sentence) of what speaks against beginning a run, by the file's header; ("", "") where nothing does."""
     options, rates = settings.table("lora", Options), _parts.rates(settings)
     if not options.start_from:
         return "", ""

@@ -12,7 +12,7 @@ from typing import Any
 from core import presets
 from core.checks import is_visible
 from core.errors import UserError
-from core.quantities import show_number
+from core.quantities import show_rounded
 from core.schema import Entry
 from core.settings import Settings
 from core.sweep.file import Range, Sweep, Values, base_values, check
@@ -279,7 +279,7 @@ def table(found: SweepPlan, sweep: Sweep) -> tuple[list[str], list[list[str]]]:
 def show_rate(value: float) -> str:
     """A number to 5 digits, small ones as people write rates: 3.1623e-4."""
     if not 0 < abs(value) < 1e-3:
-        return show_number(float(f"{value:.5g}"))
+        return show_rounded(value, 5)
     mantissa, exponent = f"{value:.4e}".split("e")
     return f"{float(mantissa):g}e{int(exponent)}"
 

@@ -12,7 +12,7 @@ from PySide6.QtGui import QDesktopServices
 from PySide6.QtWidgets import QHBoxLayout, QScrollArea, QStackedLayout, QVBoxLayout, QWidget
 
 from core.energy import sentences, spent
-from core.quantities import show_number
+from core.quantities import show_rounded
 from core.run_data import RunData
 from gui.context import Context
 from gui.pages.base import Page
@@ -50,7 +50,7 @@ class SmallCards(QWidget):
 
     def __init__(self, timeline: Timeline) -> None:
         super().__init__()
-        self.rates = Spark(timeline, "Learning rate", lambda value: show_number(float(f"{value:.2g}")))
+        self.rates = Spark(timeline, "Learning rate", lambda value: show_rounded(value, 2))
         self.speed = Spark(timeline, "Speed", lambda value: f"{value:,.2f} images/s")
         self.norm = Spark(timeline, "Gradient norm", lambda value: f"{value:.3g}")
         self.energy = Spark(timeline, "Energy", lambda value: f"{value:.3f} kWh")

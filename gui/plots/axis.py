@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import pyqtgraph as pg
 from PySide6.QtGui import QFont
 
-from core.quantities import show_number
+from core.quantities import show_rounded
 from gui.theme import Tokens
 
 
@@ -26,7 +26,7 @@ def log_tick_text(exponent: float) -> str:
     """A tick of a logarithmic axis by its exponent: "0.1", "0.02", "200", "1e-5"."""
     value = 10.0**exponent
     if 1e-4 <= value < 1e5:
-        return show_number(float(f"{value:.2g}"))
+        return show_rounded(value, 2)
     text = f"{value:.1g}"
     return text.replace("e-0", "e-").replace("e+0", "e").replace("e+", "e")
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import Signal
 
-from core.quantities import show_bytes, show_number
+from core.quantities import show_bytes, show_number, show_rounded
 from gui.widgets.basics import Scroller, card, label
 from gui.widgets.bucket_chart import BucketChart
 from gui.widgets.facts import Facts
@@ -63,7 +63,7 @@ def fact_rows(found: Outlook, free_bytes: int | None) -> list[tuple[str, str, st
         ),
     ]
     if found.rate_scaled:
-        rate = show_number(float(f"{found.learning_rate:.4g}"))
+        rate = show_rounded(found.learning_rate, 4)
         rows.append(("Learning rate", rate, "What is trained with: the rate, scaled with the effective batch."))
     if free_bytes is not None:
         rows.append(("Free disk", show_bytes(free_bytes), "Room on the disk that the runs are written to."))
@@ -107,14 +107,15 @@ class OutlookPanel(Scroller):
 
     def _show_outlook(self, settings: Any) -> None:
         from core import paths
+        from core.data.assignment import batch_of
         from core.outlook import outlook
 
         report: Any = self._context.report
         pictures = batches = cached = None
         if report is not None:
             pictures, cached = report.train, report.train + report.validation
-            processes = settings.hardware.processes  # the report may still be of the batch size before
-            batches = report.batches_of(settings.training.batch_size * processes) * processes
+            # the report may still be of the batch size before
+            batches = report.batches_of(batch_of(settings)) * settings.hardware.processes
         self.fit.ask(settings, pictures, batches, cached)
         self.launch.show_processes(settings.hardware.processes)
         folder = paths.resolve(settings.output.folder) if settings.output.folder else paths.runs_folder()

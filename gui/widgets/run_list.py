@@ -82,11 +82,12 @@ class RunRow(QFrame):
         self.setFocusPolicy(Qt.FocusPolicy.TabFocus)
         self.setCursor(Qt.CursorShape.PointingHandCursor)
         self.setToolTip(f"{facts.path}\nDouble click opens it in Monitor")
-        state = "not started" if facts.state == "new" else f"{state_words(facts.state)}  ·  step {facts.step:,}"
-        self.setAccessibleName(f"{facts.name}, {state.split('  ')[0]}")
+        state = "not started" if facts.state == "new" else state_words(facts.state)
+        self.setAccessibleName(f"{facts.name}, {state}")
         dot = StateDot()
         dot.set_state(facts.state)
-        about = f"{state}  ·  {age_words(time.time() - facts.created)}"
+        step = "" if facts.state == "new" else f"  ·  step {facts.step:,}"
+        about = f"{state}{step}  ·  {age_words(time.time() - facts.created)}"
         if facts.notes.bookmarks:
             many = len(facts.notes.bookmarks)
             about += f"  ·  {many} bookmark{'s' if many > 1 else ''}"

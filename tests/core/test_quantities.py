@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.quantities import parse_number, show_bytes, show_number, show_seconds
+from core.quantities import parse_number, show_bytes, show_number, show_rounded, show_seconds
 
 
 @pytest.mark.parametrize(
@@ -66,3 +66,8 @@ def test_durations(seconds: float, text: str) -> None:
 )
 def test_bytes(count: float, text: str) -> None:
     assert show_bytes(count) == text
+
+
+def test_rounded_numbers_have_no_exponent_without_need() -> None:
+    assert [show_rounded(value, 1) for value in (10.4, 0.0091, 184.0, 1.2e-6)] == ["10", "0.009", "200", "1e-6"]
+    assert show_rounded(1234.5, 3) == "1,230"
