@@ -107,13 +107,14 @@ class Scan:
         if self._total == 0:
             kinds = ", ".join(sorted(extension[1:] for extension in walk.EXTENSIONS))
             raise UserError(f"There is no picture in {', '.join(roots)}. Choose a folder that holds files of {kinds}.")
-        with self._alone(), self._readers:
+        with self._alone():
             floor = self._begin()
-            for directory in found:
-                for batch in self._batches(directory):
-                    self._take(*batch)
-            while self._waiting:
-                self._store_batch(self._waiting.popleft())
+            with self._readers:
+                for directory in found:
+                    for batch in self._batches(directory):
+                        self._take(*batch)
+                while self._waiting:
+                    self._store_batch(self._waiting.popleft())
             self._store.make_places()
             moved = keep_moved(self._store, self._seen, floor)
             removed = forget_gone(self._store, self._seen)

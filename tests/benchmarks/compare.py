@@ -6,17 +6,14 @@ import json
 import os
 import shutil
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
-from tests.benchmarks.common import Figure
-from tests.benchmarks.plots import _own_time, at_most, events_of
+from tests.benchmarks.common import Figure, apart, at_most, window_environment
+from tests.benchmarks.plots import _own_time, events_of
 
-ROOT = Path(__file__).resolve().parents[2]
 RUNS, POINTS, DIFFERENT = 50, 100_000, 5
 OPEN_SECONDS, FRAMES_A_SECOND = 2.0, 30.0
 _FRAMES = 40
@@ -31,8 +28,9 @@ def run() -> dict[str, Figure]:
     with tempfile.TemporaryDirectory(prefix="burnish-bench-") as folder:
         home = Path(folder)
         write_runs(home)
-        first = _child(home)
-        later = _child(home)
+        command, environment = ["-m", "tests.benchmarks.compare", "measure"], window_environment(home)
+        first = apart(command, environment)
+        later = apart(command, environment)
     return {
         "open_50_runs": at_most(later["open_seconds"], OPEN_SECONDS, "s", 2),
         "open_50_runs_processor": Figure(round(later["open_cpu"], 2), "s", "-", True),
@@ -83,21 +81,6 @@ def _moved_back(event: Any, steps: int) -> Any:
     import msgspec
 
     return msgspec.structs.replace(event, step=event.step - steps)
-
-
-def _child(home: Path) -> dict[str, float]:
-    environment = {
-        **os.environ,
-        "PYTHONPATH": str(ROOT),
-        "QT_QPA_PLATFORM": os.environ.get("QT_QPA_PLATFORM", "offscreen"),
-        "BURNISH_HOME": str(home),
-    }
-    command = [sys.executable, "-m", "tests.benchmarks.compare", "measure"]
-    done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=600, check=False)
-    if done.returncode:
-        raise RuntimeError(f"{' '.join(command)} failed:\n{done.stderr[-3000:]}")
-    found: dict[str, float] = json.loads(done.stdout.strip().splitlines()[-1])
-    return found
 
 
 def measure() -> dict[str, float]:

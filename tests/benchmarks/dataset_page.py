@@ -10,10 +10,7 @@ BURNISH_BENCH_FOLDER=some/folder keeps the index for the next time (3 GB; fillin
 from __future__ import annotations
 
 import gc
-import json
 import os
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -21,10 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.benchmarks.common import Figure
-from tests.benchmarks.plots import at_most
+from tests.benchmarks.common import Figure, apart, at_most, window_environment
 
-ROOT = Path(__file__).resolve().parents[2]
 PICTURES, JPEGS = 12_400_000, 24
 FRAME, FRAMES = 0.016, 150
 OPEN_SECONDS, FRAME_MS = 2.0, 50.0
@@ -194,19 +189,7 @@ def run() -> dict[str, Figure]:
             "import json, sys; from pathlib import Path; from tests.benchmarks import dataset_page as b; "
             "print(json.dumps(b._measure(Path(sys.argv[1]))), flush=True); import os; os._exit(0)"
         )
-        environment = {
-            **os.environ,
-            "PYTHONPATH": str(ROOT),
-            "BURNISH_HOME": str(home),
-            "QT_QPA_PLATFORM": os.environ.get("QT_QPA_PLATFORM", "offscreen"),
-        }
-        done = subprocess.run(
-            [sys.executable, "-c", code, str(home)],
-            env=environment, cwd=ROOT, capture_output=True, text=True, timeout=900, check=False,
-        )  # fmt: skip
-    if done.returncode or not done.stdout.strip():
-        raise RuntimeError(f"the page did not come up:\n{done.stderr[-3000:]}")
-    found = json.loads(done.stdout.strip().splitlines()[-1])
+        found = apart(["-c", code, str(home)], window_environment(home))
     figures = {
         "pictures": Figure(found["pictures"], "pictures", "-", True),
         "opened": at_most(found["opened"], OPEN_SECONDS, "s", 2),

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import json
 import resource
-import subprocess
 import sys
 from typing import Any
 
 from core.launch import worker_environment
 from core.paths import ROOT
-from tests.benchmarks.common import Figure
+from tests.benchmarks.common import Figure, apart
 
 #: By family: most GiB of the process, and the weights' count that is published.
 GOALS = {"sd15": (5.5, 859_520_964), "sdxl": (13.0, 2_567_463_684)}
@@ -27,7 +26,7 @@ def run() -> dict[str, Figure]:
     """Peak GiB, and persistent bytes of each weight, of SD 1.5 and SDXL."""
     figures = {}
     for family, (most, count) in GOALS.items():
-        row = _child(family)
+        row = apart(["-m", "tests.benchmarks.memory", family], worker_environment())
         if row["weights"] != count:
             raise RuntimeError(f"{family} has {row['weights']} weights, not {count}")
         peak, kept = row["peak_gib"], row["bytes_per_weight"]
@@ -35,15 +34,6 @@ def run() -> dict[str, Figure]:
         figures[f"{family}_kept"] = Figure(kept, "B/weight", f"<= {BYTES_PER_WEIGHT}", kept <= BYTES_PER_WEIGHT)
         figures[f"{family}_step"] = Figure(row["seconds"], "s", "-", True)
     return figures
-
-
-def _child(family: str) -> dict[str, Any]:
-    command = [sys.executable, "-m", "tests.benchmarks.memory", family]
-    result = subprocess.run(command, cwd=ROOT, env=worker_environment(), capture_output=True, text=True)
-    if result.returncode:
-        raise RuntimeError(result.stderr[-2000:])
-    found: dict[str, Any] = json.loads(result.stdout.splitlines()[-1])
-    return found
 
 
 def _random_unet(config: dict[str, Any]) -> Any:

@@ -13,17 +13,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tests.benchmarks.common import Figure
+from core.paths import ROOT
+from tests.benchmarks.common import Figure, apart, at_most, window_environment
 
-ROOT = Path(__file__).resolve().parents[2]
 POINTS = 1_000_000
 FRAME_MS, OPEN_SECONDS, CALL_MS = 33.0, 3.0, 50.0
 LIVE_SECONDS = 12.0
-
-
-def at_most(value: float, most: float, unit: str, digits: int = 1) -> Figure:
-    """A figure that should not be greater than `most`."""
-    return Figure(round(value, digits), unit, f"<= {most:g}", value <= most)
 
 
 def run() -> dict[str, Figure]:
@@ -45,18 +40,7 @@ def run() -> dict[str, Figure]:
 
 def _child(job: str, folder: Path) -> dict[str, float]:
     """Run one of the jobs below in a fresh process; its last line is JSON."""
-    environment = {
-        **os.environ,
-        "PYTHONPATH": str(ROOT),
-        "QT_QPA_PLATFORM": os.environ.get("QT_QPA_PLATFORM", "offscreen"),
-        "BURNISH_HOME": str(folder.parent / "home"),
-    }
-    command = [sys.executable, "-m", "tests.benchmarks.plots", job, str(folder)]
-    done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=600, check=False)
-    if done.returncode:
-        raise RuntimeError(f"{' '.join(command)} failed:\n{done.stderr[-3000:]}")
-    found: dict[str, float] = json.loads(done.stdout.strip().splitlines()[-1])
-    return found
+    return apart(["-m", "tests.benchmarks.plots", job, str(folder)], window_environment(folder.parent / "home"))
 
 
 # -- a run of a million steps ---------------------------------------------------------------------------------

@@ -13,7 +13,6 @@ import json
 import os
 import resource
 import struct
-import subprocess
 import sys
 import tempfile
 import time
@@ -22,8 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from core.launch import worker_environment
-from core.paths import ROOT
-from tests.benchmarks.common import Figure
+from tests.benchmarks.common import Figure, apart
 
 FAMILIES = ("sd15", "sdxl")
 
@@ -51,11 +49,7 @@ def _child(job: str, family: str, folder: str) -> dict[str, Any]:
     """Write the random model in one process, take it through memory in another."""
     found: dict[str, Any] = {}
     for part in ("write", job):
-        command = [sys.executable, "-m", "tests.benchmarks.roundtrip", part, family, folder]
-        result = subprocess.run(command, cwd=ROOT, env=worker_environment(), capture_output=True, text=True)
-        if result.returncode:
-            raise RuntimeError(result.stderr[-2000:])
-        found = json.loads(result.stdout.splitlines()[-1])
+        found = apart(["-m", "tests.benchmarks.roundtrip", part, family, folder], worker_environment())
     return found
 
 

@@ -17,7 +17,6 @@ import json
 import os
 import resource
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -28,7 +27,7 @@ from typing import Any
 
 from core.launch import OFFLINE, worker_environment
 from core.paths import ROOT
-from tests.benchmarks.common import Figure
+from tests.benchmarks.common import Figure, apart
 
 ROUNDS = 3
 WARM, STEPS, BATCH = 5, 25, 4
@@ -72,12 +71,8 @@ def _measure(found: Rows, rounds: int, threads: str) -> Rows:
     chosen = {"OMP_NUM_THREADS": threads} if threads else {}
     for _ in range(rounds):
         for variant, rows in found.items():
-            command = [sys.executable, "-m", "tests.benchmarks.training", variant]
             environment = (worker_environment() if "ours" in variant else os.environ | OFFLINE) | chosen
-            result = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
-            if result.returncode:
-                raise RuntimeError(result.stderr[-2000:])
-            rows.append(json.loads(result.stdout.splitlines()[-1]))
+            rows.append(apart(["-m", "tests.benchmarks.training", variant], environment))
     return found
 
 

@@ -7,19 +7,13 @@ loop in which the main window was painted.
 
 from __future__ import annotations
 
-import json
-import os
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
 
-from tests.benchmarks.common import Figure
-from tests.benchmarks.plots import at_most
+from tests.benchmarks.common import Figure, apart, at_most, window_environment
 
-ROOT = Path(__file__).resolve().parents[2]
 ROUNDS = 9
 RATIO, MEGABYTES = 1.3, 150.0
 
@@ -84,26 +78,8 @@ program.run()
 
 def _start(code: str, home: Path) -> dict[str, object]:
     """Start one program; seconds until its first paint, its memory 1.5 s later, and heavy modules."""
-    environment = {
-        **os.environ,
-        "PYTHONPATH": str(ROOT),
-        "QT_QPA_PLATFORM": os.environ.get("QT_QPA_PLATFORM", "offscreen"),
-        "BURNISH_HOME": str(home),
-        "XDG_CONFIG_HOME": str(home / "config"),
-    }
     began = time.perf_counter()
-    done = subprocess.run(
-        [sys.executable, "-c", _MARK + code],
-        env=environment,
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    if done.returncode or not done.stdout.strip():
-        raise RuntimeError(f"the window did not come up:\n{done.stderr[-3000:]}")
-    found: dict[str, object] = json.loads(done.stdout.strip().splitlines()[-1])
+    found = apart(["-c", _MARK + code], window_environment(home) | {"XDG_CONFIG_HOME": str(home / "config")})
     found["seconds"] = float(str(found["painted"])) - began
     return found
 
