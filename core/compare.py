@@ -307,9 +307,10 @@ def value_words(value: Any, unit: str = "") -> str:
 def differences(runs: Sequence[Compared]) -> list[Difference]:
     """The settings in which the runs differ, in the order of the form; those of one imported folder by its numbers."""
     known = presets.entries()
+    places = {key: place for place, key in enumerate(known)}
     found = []
     keys = dict.fromkeys(key for run in runs for key in run.settings if key not in _NAMES)
-    for key in sorted(keys, key=lambda one: list(known).index(one) if one in known else -1):
+    for key in sorted(keys, key=lambda one: places.get(one, -1)):
         values = [run.settings.get(key) for run in runs]
         if all(value == values[0] for value in values[1:]):
             continue

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QColor, QIcon, QPainter, QPixmap
 
@@ -26,15 +28,21 @@ def color(number: int, tokens: Tokens) -> str:
 
 def swatch(number: int, size: int = 12) -> QIcon:
     """A dot in a run's colour in the present theme, for lists and tables; no dot for a run without a colour."""
+    return _dot(color(number, theme.current()) if number >= 0 else "", size)
+
+
+@lru_cache(maxsize=4 * MANY)
+def _dot(tone: str, size: int) -> QIcon:
+    """A dot of a colour, "" for an empty one; tables of many runs ask for each again and again."""
     made = QIcon()
     for factor in (1, 2):
         picture = QPixmap(size * factor, size * factor)
         picture.fill(Qt.GlobalColor.transparent)
-        if number >= 0:
+        if tone:
             painter = QPainter(picture)
             painter.setRenderHint(QPainter.RenderHint.Antialiasing)
             painter.setPen(Qt.PenStyle.NoPen)
-            painter.setBrush(QColor(color(number, theme.current())))
+            painter.setBrush(QColor(tone))
             painter.drawEllipse(picture.rect().adjusted(factor, factor, -factor, -factor))
             painter.end()
         picture.setDevicePixelRatio(factor)

@@ -63,6 +63,7 @@ class ComparePage(Page):
         self.export = button("Export", "save", tip="Write the plot as PNG or SVG, the minima or the curves as CSV")
         self._runs: dict[Path, Compared] = {}
         self._first = True
+        self._unfilled: set[QWidget] = set()
         self._lists = Background(self)
         self._imports = Background(self)
         self._draws = QTimer(self, singleShot=True, interval=_TOGETHER_MS)
@@ -132,6 +133,7 @@ class ComparePage(Page):
         self.picker.import_asked.connect(self._ask_import)
         self.reader.loaded.connect(self._take)
         self.reader.failed.connect(lambda text: self.context.note.emit(text, "error"))
+        self.tabs.currentChanged.connect(self._fill_tab)
         self.curves.question_changed.connect(self._ask_scale)
         self.curves.run_clicked.connect(self._show_point)
         self.curves.plot.values_changed.connect(self._read_out)
@@ -224,11 +226,22 @@ class ComparePage(Page):
         varied = differences(runs)
         self.curves.show_runs(runs)
         self.table.show_runs(runs)
-        self.settings.show_runs(runs, varied)
-        self.map.show_runs(runs, varied)
-        self._ask_scale()
+        self.scale.set_question(Question(runs, varied, *self.curves.question))
+        self._unfilled = {self.settings, self.map}
+        self._fill_tab()
         if self.point.run is not None and self.point.run.path not in self._runs:
             self.point.forget()
+
+    def _fill_tab(self) -> None:
+        """Fill the tab in front where it does not show the present runs; the others are filled when it is their turn."""
+        tab = self.tabs.currentWidget()
+        if tab not in self._unfilled:
+            return
+        self._unfilled.discard(tab)
+        runs = self.compared()
+        for widget in (self.settings, self.map):
+            if widget is tab:
+                widget.show_runs(runs, differences(runs))
 
     def _ask_scale(self) -> None:
         runs = self.compared()

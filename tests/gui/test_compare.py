@@ -138,11 +138,13 @@ def test_settings_that_differ_and_the_map(qtbot, page: ComparePage) -> None:
         for rate, batch, bottom in ((1e-5, 1, 0.1), (2e-5, 1, 0.12), (2e-5, 4, 0.14))
     ]
     _show(qtbot, page, *runs)
+    page.tabs.setCurrentWidget(page.settings)
     table = page.settings.table
     rows = {table.verticalHeaderItem(row).text(): row for row in range(table.rowCount())}
     assert len(rows) == 2
     (rate,) = [row for name, row in rows.items() if "earning rate" in name]
     assert {table.item(rate, place).text() for place in range(3)} == {"1e-5", "2e-5"}
+    page.tabs.setCurrentWidget(page.map)
     found = page.map.map
     assert found._map is not None and found._map.values.shape == (2, 2)
     lowest, other = found.shade(0.1), found.shade(0.14)
@@ -154,6 +156,19 @@ def test_settings_that_differ_and_the_map(qtbot, page: ComparePage) -> None:
 
         qtbot.mouseClick(found, Qt.MouseButton.LeftButton, pos=cell.center().toPoint())
     assert chosen.args == [[str(runs[0])]] and page.table.current_id() == str(runs[0])
+
+
+def test_the_tab_in_front_follows_the_choice(qtbot, page: ComparePage) -> None:
+    runs = [_run(f"rate {rate}", 0.1, training__learning_rate=rate) for rate in (1e-5, 2e-5, 3e-5)]
+    _show(qtbot, page, *runs[:2])
+    page.tabs.setCurrentWidget(page.settings)
+    assert page.settings.table.columnCount() == 2
+    _show(qtbot, page, *runs)
+    assert page.settings.table.columnCount() == 3, "in front when the third came"
+    page.tabs.setCurrentWidget(page.table)
+    _show(qtbot, page, runs[0])
+    page.tabs.setCurrentWidget(page.settings)
+    assert page.settings.table.columnCount() == 1 and page.settings.words.text().startswith("Choose two runs")
 
 
 def test_curves_are_laid_over_each_other(qtbot, page: ComparePage) -> None:
@@ -262,6 +277,7 @@ def test_event_files_are_imported_and_chosen(qtbot, page: ComparePage, tmp_path:
     page.import_folder(folder)
     qtbot.waitUntil(lambda: page.table.rowCount() == 2 and not page.reader.busy, timeout=10_000)
     assert _cells(page, "Rate") == {"1e-06": "1e-6", "2e-06": "2e-6"}
+    page.tabs.setCurrentWidget(page.settings)
     assert page.settings.table.verticalHeaderItem(0).text() == "Number in the name"
 
 
