@@ -49,8 +49,12 @@ def show_number(value: float) -> str:
     """Short, and exact to 12 digits: 1e-06 as 1e-6, 1200 as 1,200, 0.5 as 0.5."""
     if isinstance(value, int) or (float(value).is_integer() and abs(value) < 1e15):
         return f"{int(value):,}"
-    text = f"{value:.12g}"
-    return re.sub(r"e([-+])0*(\d)", lambda m: "e" + ("-" if m.group(1) == "-" else "") + m.group(2), text)
+    return type_number(value)
+
+
+def type_number(value: float) -> str:
+    """The same as it is typed, without separators: 1200, so that commas can stand between numbers."""
+    return re.sub(r"e([-+])0*(\d)", lambda m: "e" + ("-" if m.group(1) == "-" else "") + m.group(2), f"{value:.12g}")
 
 
 def show_rounded(value: float, digits: int) -> str:

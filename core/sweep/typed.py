@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from core import presets
 from core.errors import UserError
-from core.quantities import parse_number
+from core.quantities import parse_number, type_number
 from core.schema import Entry
 from core.sweep.file import Range, Sweep
 from core.sweep.formulas import Formula, FormulaError
@@ -124,7 +124,7 @@ def read_constants(text: str) -> dict[str, float]:
 
 def show_constants(constants: dict[str, float]) -> str:
     """The same as text."""
-    return ", ".join(f"{name} = {number:.12g}" for name, number in constants.items())
+    return ", ".join(f"{name} = {type_number(number)}" for name, number in constants.items())
 
 
 def read_sweep(name: str, drafts: Sequence[Draft], constants: str, options: SweepOptions) -> Sweep:
@@ -159,7 +159,7 @@ def drafts_of(sweep: Sweep) -> list[Draft]:
 
 def _draft(entry: Entry, values: list[Any] | Range, together: bool) -> Draft:
     if isinstance(values, Range):
-        ends = (f"{values.start:.12g}", f"{values.stop:.12g}")
+        ends = (type_number(values.start), type_number(values.stop))
         return Draft(entry.key, values.scale, "", *ends, str(values.count), together)
     by = "; " if entry.kind in ("str", "list") else ", "
     return Draft(entry.key, text=by.join(_plain(entry, value) for value in values), together=together)
@@ -171,4 +171,4 @@ def _plain(entry: Entry, value: Any) -> str:
         return ", ".join(map(str, value))
     if isinstance(value, bool):
         return "on" if value else "off"
-    return f"{value:.12g}" if isinstance(value, int | float) else str(value)
+    return type_number(value) if isinstance(value, int | float) else str(value)

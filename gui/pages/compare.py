@@ -233,7 +233,7 @@ class ComparePage(Page):
             self.point.forget()
 
     def _fill_tab(self) -> None:
-        """Fill the tab in front where it does not show the present runs; the others are filled when it is their turn."""
+        """Fill the tab in front where it does not show the present runs; the others wait until they come to it."""
         tab = self.tabs.currentWidget()
         if tab not in self._unfilled:
             return

@@ -55,7 +55,7 @@ def test_a_whole_form_and_back() -> None:
     drafts = [
         Draft("lora.rank", text="4, 8"),
         Draft("lora.alpha", text="2, 4", together=True),
-        Draft(RATE, "log", "", "1e-05", "0.001", "3"),
+        Draft(RATE, "log", "", "1e-5", "0.001", "3"),
         Draft("training.max_steps", "rule", "images / batch_size"),
     ]
     options = presets.build({"sweep.seeds": 2}, "t", SweepOptions)
