@@ -68,6 +68,8 @@ def _write_to_console_log(run: Run) -> None:
     os.dup2(file, 2)
     os.close(file)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True)
+    # It misses kernels for 4-bit weights on a processor, which nothing here has.
+    logging.getLogger("bitsandbytes.backends").setLevel(logging.ERROR)
 
 
 def _launch_processes(run: Run) -> int:

@@ -52,10 +52,12 @@ class ProcessorAttention:
             split: torch.Tensor = projected.float().unflatten(-1, (int(attn.heads), -1))
             return split.transpose(1, 2)
 
-        query, key, value = heads(attn.to_q(hidden_states)), heads(attn.to_k(context)), heads(attn.to_v(context))
+        asked = attn.to_q(hidden_states)
+        query, key, value = heads(asked), heads(attn.to_k(context)), heads(attn.to_v(context))
         with torch.autocast("cpu", enabled=False):
             mixed = functional.scaled_dot_product_attention(query, key, value, attn_mask=mask)
-        mixed = mixed.transpose(1, 2).reshape(batch, tokens, -1)
+        # Back in the projections' precision: PEFT's LoHa and LoKr answer in that of what they are given.
+        mixed = mixed.transpose(1, 2).reshape(batch, tokens, -1).to(asked.dtype)
         projected: torch.Tensor = attn.to_out[1](attn.to_out[0](mixed))
         return projected
 

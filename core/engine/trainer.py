@@ -21,6 +21,7 @@ from core.engine.guard import compile_advice
 from core.engine.kept_draws import Uses
 from core.engine.loader import Batch
 from core.engine.models import Models, autocast
+from core.engine.norms import guard_norms
 from core.engine.objective import Objective
 from core.engine.rate_groups import RateGroup, rate_groups
 from core.engine.sharding import Shares
@@ -109,8 +110,10 @@ class Trainer:
         if settings.training.activation_checkpointing:
             models.unet.enable_gradient_checkpointing()
             for part in self.text_groups:
-                getattr(models, part).gradient_checkpointing_enable()
+                getattr(models, part).activation_checkpointing_enable()
         set_attention(models, settings.hardware.attention, precision)
+        if models.device.type == "cpu" and models.layout == torch.channels_last:
+            guard_norms(models.unet)
         self._counts = self._count()
         self._precision = precision
         cache = paths.cache_root(settings.hardware.cache_folder)

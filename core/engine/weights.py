@@ -18,15 +18,22 @@ from core.engine.noise import seed_of
 #: Weights moved together: few enough that their gradients are still in a processor's cache.
 GROUP_WEIGHTS = 500_000
 
+_NORMS = (torch.nn.LayerNorm, torch.nn.GroupNorm)
+
 
 def settle(modules: Iterable[torch.nn.Module], weights: str, precision: str) -> None:
     """Bring parameters into the precision in which they are kept: trained ones `weights`, frozen ones `precision`.
 
-    Frozen weights are read in the arithmetic's precision anyway. One tensor at a time is held twice.
+    Frozen weights are read in the arithmetic's precision anyway. One tensor at a time is held twice. On a CPU frozen
+    norms stay in 32 bits, for there torch takes wide and narrow inputs with wide weights, but no wide ones with narrow.
     """
     for module in modules:
+        norms = {id(p) for part in module.modules() if isinstance(part, _NORMS) for p in part.parameters()}
         for parameter in module.parameters():
-            parameter.data = parameter.data.to(DTYPES[weights if parameter.requires_grad else precision])
+            kept = weights if parameter.requires_grad else precision
+            if not parameter.requires_grad and parameter.device.type == "cpu" and id(parameter) in norms:
+                kept = "fp32"
+            parameter.data = parameter.data.to(DTYPES[kept])
 
 
 def restore_precision(parameter: torch.Tensor, state: dict[str, Any] | None, saved: dict[str, Any]) -> None:

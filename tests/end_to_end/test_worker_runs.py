@@ -48,6 +48,7 @@ def test_a_run_from_first_to_last_event(make_run: MakeRun, start: Any) -> None:
     lines = run.events_path.read_text().splitlines()
     assert all("type" in json.loads(line) and "time" in json.loads(line) for line in lines)
     assert run.worker_pid() is None
+    assert run.console_path.read_text() == "", "a library warns of what is no concern of the user's"
 
 
 def test_sigkill_and_resume_end_in_the_same_weights(make_run: MakeRun, start: Any) -> None:

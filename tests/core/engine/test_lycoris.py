@@ -149,6 +149,15 @@ def test_a_killed_run_goes_on_to_the_bit(form: str, make_settings: Make, tmp_pat
     assert all(np.isfinite(event.loss) for event in told if isinstance(event, ev.Step))
 
 
+@every_form
+def test_trains_in_half_precision(form: str, make_settings: Make, tmp_path: Path) -> None:
+    """PEFT's layers answer in the precision of what they are given, and frozen norms read it."""
+    _, told = train(make_settings(**FORMS[form], training__precision="bf16"), tmp_path / "half")
+    _, whole = train(make_settings(**FORMS[form]), tmp_path / "whole")
+    ours, exact = (np.array([event.loss for event in told if isinstance(event, ev.Step)]) for told in (told, whole))
+    np.testing.assert_allclose(ours, exact, rtol=0.03)
+
+
 @pytest.mark.parametrize("form", ["loha", "lokr"])
 def test_metadata_and_names(form: str, make_settings: Make, tmp_path: Path) -> None:
     run, _ = train(make_settings(**FORMS[form], training__max_steps=1), tmp_path / "run")

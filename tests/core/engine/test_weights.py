@@ -128,9 +128,33 @@ def test_states_go_to_the_weights_and_back(monkeypatch: pytest.MonkeyPatch) -> N
 def test_frozen_weights_are_kept_in_the_arithmetics_precision(make_settings: Make, tmp_path: Path) -> None:
     session = _session(make_settings(training__method="lora", training__precision="bf16"), tmp_path)
     list(session.events())
-    kept = {p.dtype for name, p in session.models.unet.named_parameters() if not p.requires_grad}
+    frozen = {name: p.dtype for name, p in session.models.unet.named_parameters() if not p.requires_grad}
     trained = {p.dtype for p in session.trainer.groups["unet"]}
-    assert kept == {torch.bfloat16} and trained == {torch.float32}
+    assert trained == {torch.float32}
+    norms = {name for name in frozen if "norm" in name}
+    assert {frozen[name] for name in norms} == {torch.float32}, "a processor's norms refuse wide inputs otherwise"
+    assert {kept for name, kept in frozen.items() if name not in norms} == {torch.bfloat16}
+
+
+def test_frozen_norms_take_what_a_trained_encoder_gives_them(make_settings: Make, tmp_path: Path) -> None:
+    """With clip skip 2 the last layer is frozen; its norm reads the wide sums of the trained ones."""
+    settings = make_settings(
+        training__precision="bf16", training__text_encoder_learning_rate=1e-4, model__clip_skip=2, training__max_steps=2
+    )
+    _, told = train(settings, tmp_path / "run")
+    assert list(losses(told)) == [1, 2]
+
+
+def test_group_norms_that_alone_are_trained_get_the_same_gradients_with_channels_last(
+    make_settings: Make, tmp_path: Path
+) -> None:
+    """torch 2.13 would end with a segmentation fault."""
+    changes = {"training__method": "part", "part__kinds": ["norm"], "training__max_steps": 2}
+    found = [
+        train(make_settings(**changes, hardware__channels_last=which), tmp_path / which)[1] for which in ("off", "on")
+    ]
+    plain, last = ([event.grad_norm for event in told if isinstance(event, ev.Step)] for told in found)
+    assert len(plain) == 2 and min(plain) > 0 and last == pytest.approx(plain, rel=1e-4)
 
 
 def test_untrained_weights_are_saved_as_the_base_has_them(
