@@ -1,6 +1,6 @@
 """Settings in combinations that nobody thought of: each trains, and a killed run goes on to the same bits.
 
-The draws are fixed by their number. BURNISH_COMBINATIONS=100-400 tries other numbers, for hours if wanted.
+The draws are fixed by their number. BURNISH_COMBINATIONS=100-400 draws others.
 """
 
 from __future__ import annotations
