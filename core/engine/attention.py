@@ -53,11 +53,13 @@ class ProcessorAttention:
             return split.transpose(1, 2)
 
         asked = attn.to_q(hidden_states)
-        query, key, value = heads(asked), heads(attn.to_k(context)), heads(attn.to_v(context))
+        precision, query = asked.dtype, heads(asked)
+        del asked
+        key, value = heads(attn.to_k(context)), heads(attn.to_v(context))
         with torch.autocast("cpu", enabled=False):
             mixed = functional.scaled_dot_product_attention(query, key, value, attn_mask=mask)
         # Back in the projections' precision: PEFT's LoHa and LoKr answer in that of what they are given.
-        mixed = mixed.transpose(1, 2).reshape(batch, tokens, -1).to(asked.dtype)
+        mixed = mixed.transpose(1, 2).reshape(batch, tokens, -1).to(precision)
         projected: torch.Tensor = attn.to_out[1](attn.to_out[0](mixed))
         return projected
 

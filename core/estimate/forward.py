@@ -153,11 +153,14 @@ def attention_layer(net: Network, path: str, x: Tensor, context: Tensor, heads: 
 def _attention(net: Network, path: str, x: Tensor, context: Tensor, heads: int) -> Tensor:
     """AttnProcessor2_0 or, on a CPU under autocast, core/engine/attention.py with its 4 bytes."""
     wide = net.how.half and not net.how.cuda
-    parts = []
+    parts, sizes = [], []
     for end, source in (("to_q", x), ("to_k", context), ("to_v", context)):
         part = net.linear(source, f"{path}.{end}")
+        sizes.append(part.size)
         parts.append(net.cast(part, 4) if wide else part)
     mixed = net.attention(parts, heads)
+    if wide:
+        mixed = net.cast(mixed, sizes[0])
     mixed = net.linear(mixed, f"{path}.to_out.0")
     return mixed if wide else net.scale(mixed)
 
