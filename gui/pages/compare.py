@@ -63,7 +63,7 @@ class ComparePage(Page):
         self.export = button("Export", "save", tip="Write the plot as PNG or SVG, the minima or the curves as CSV")
         self._runs: dict[Path, Compared] = {}
         self._first = True
-        self._unfilled: set[QWidget] = set()
+        self._unfilled: list[SettingsTable | MapPanel] = []
         self._lists = Background(self)
         self._imports = Background(self)
         self._draws = QTimer(self, singleShot=True, interval=_TOGETHER_MS)
@@ -223,25 +223,20 @@ class ComparePage(Page):
         runs = self.compared()
         self.right.setCurrentIndex(1 if self.picker.chosen() else 0)
         self.export.setEnabled(bool(runs))
-        varied = differences(runs)
         self.curves.show_runs(runs)
         self.table.show_runs(runs)
-        self.scale.set_question(Question(runs, varied, *self.curves.question))
-        self._unfilled = {self.settings, self.map}
+        self._unfilled = [self.settings, self.map]
         self._fill_tab()
+        self._ask_scale()
         if self.point.run is not None and self.point.run.path not in self._runs:
             self.point.forget()
 
     def _fill_tab(self) -> None:
         """Fill the tab in front where it does not show the present runs; the others wait until they come to it."""
-        tab = self.tabs.currentWidget()
-        if tab not in self._unfilled:
-            return
-        self._unfilled.discard(tab)
         runs = self.compared()
-        for widget in (self.settings, self.map):
-            if widget is tab:
-                widget.show_runs(runs, differences(runs))
+        for tab in [tab for tab in self._unfilled if tab is self.tabs.currentWidget()]:
+            self._unfilled.remove(tab)
+            tab.show_runs(runs, differences(runs))
 
     def _ask_scale(self) -> None:
         runs = self.compared()

@@ -7,10 +7,7 @@ features (efficientnet-lite0) give the mean distance of the samples to the start
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -22,7 +19,7 @@ from core.grid import GridSettings
 from core.paths import ROOT
 from core.runs import Run, open_run
 from core.terminal import run_worker
-from tests.benchmarks.common import Figure
+from tests.benchmarks.common import Figure, apart
 from tests.benchmarks.features import features, mean_distance
 
 
@@ -31,12 +28,9 @@ def run() -> dict[str, Figure]:
     with tempfile.TemporaryDirectory() as home:
         os.environ["BURNISH_HOME"] = home
         began = time.monotonic()
-        command = [sys.executable, "main.py", "demo", "--no-window", "--json"]
-        result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+        told = apart(["main.py", "demo", "--no-window", "--json"], os.environ)
         seconds = time.monotonic() - began
-        if result.returncode:
-            raise RuntimeError(result.stderr[-2000:])
-        run_folder = open_run(Path(json.loads(result.stdout.splitlines()[-1])["run"]))
+        run_folder = open_run(Path(told["run"]))
         base, tuned = _samples(run_folder)
         references = features(_references())
         before = mean_distance(features(base), references)

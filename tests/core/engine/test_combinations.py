@@ -148,4 +148,4 @@ def _weights(run: Run) -> dict[str, Any]:
     files = sorted(path.rglob("*.safetensors")) if path.is_dir() else [path]
     found = {f"{file.parent.name} {key}": tensor for file in files for key, tensor in load_file(file).items()}
     assert found
-    return {key.removeprefix(f"{path.parent.name} "): tensor for key, tensor in found.items()}
+    return found
