@@ -202,9 +202,16 @@ def encode(models: Models, pixels: NDArray[np.uint8], precision: str, kind: int 
     """The VAE's posterior of pixels (b, h, w, 3) uint8, not scaled, float32: its mean (b, 4, h/8, w/8).
 
     MOMENTS: mean and standard deviation, (b, 8, h/8, w/8). fp16 is not used here (the larger VAEs overflow in it); a
-    result that is not finite is encoded again in fp32.
+    result that is not finite is encoded again in fp32. On a CPU one by one, so that a latent does not depend on who was
+    beside it: a caching that was cut off goes on with other neighbours.
     """
     tensor = torch.from_numpy(pixels).to(models.device).permute(0, 3, 1, 2).float() / 127.5 - 1
+    together = len(tensor) if models.device.type != "cpu" else 1
+    return torch.cat([_posterior(models, part, precision, kind) for part in tensor.split(together)])
+
+
+def _posterior(models: Models, tensor: torch.Tensor, precision: str, kind: int) -> torch.Tensor:
+    """What encode() gives, of pictures (b, 3, h, w) from -1 to 1 that are encoded together."""
     tensor = models.arrange(tensor)
 
     def posterior() -> torch.Tensor:
@@ -213,6 +220,4 @@ def encode(models: Models, pixels: NDArray[np.uint8], precision: str, kind: int 
 
     with autocast(models.device, "bf16" if precision == "bf16" else "fp32"):
         latents = posterior()
-    if not bool(torch.isfinite(latents).all()):
-        latents = posterior()
-    return latents
+    return latents if bool(torch.isfinite(latents).all()) else posterior()

@@ -18,7 +18,7 @@ from core.engine.session import Session
 from core.errors import UserError
 from core.runs import create
 from core.settings import Settings
-from tests.core.engine.helpers import losses, train
+from tests.core.engine.helpers import assert_equal, last_checkpoint, losses, train
 
 Make = Callable[..., Settings]
 FIT = Fit((64, 64), (64, 64), (0, 0, 64, 64), 0.0)
@@ -106,6 +106,26 @@ def test_a_stop_while_caching_keeps_what_is_encoded(make_settings: Make, tmp_pat
     assert isinstance(told[-1], ev.Ended) and told[-1].state == "stopped"
     _, rest = train(settings, tmp_path / "run")
     assert isinstance(rest[-1], ev.Ended) and rest[-1].state == "finished"
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_latent_does_not_depend_on_who_was_encoded_beside_it(
+    make_settings: Make, tmp_path: Path, precision: str
+) -> None:
+    # A caching that was cut off goes on with other neighbours, and the run is promised to go on to the bit.
+    found = []
+    for together in (1, 2, 8):
+        settings = make_settings(
+            training__max_steps=2,
+            training__precision=precision,
+            hardware__encode_batch=together,
+            hardware__cache_folder=str(tmp_path / f"cache {together}"),
+        )
+        run, told = train(settings, tmp_path / f"run {together}")
+        found.append((losses(told), last_checkpoint(run)))
+    for other in found[1:]:
+        assert other[0] == found[0][0]
+        assert_equal(other[1], found[0][1])
 
 
 def test_transparent_and_grey_pictures_are_trained(make_settings: Make, tmp_path: Path) -> None:
