@@ -35,7 +35,9 @@ _NAMES = ("encoder_hidden_states", "pooled")
 class TextStates:
     """Conditioning of captions by a frozen text encoder, which is brought into memory only when a new caption comes.
 
-    What was asked for lately is kept in RAM; more than fits there, if all captions can be named, on the disk.
+    What was asked for lately is kept in RAM; more than fits there, if all captions can be named, on the disk. In both
+    they have the arithmetic's precision, to which the UNet rounds them anyway: a run that goes on reads from the disk
+    what it had in RAM, and must find the same bits.
     """
 
     def __init__(self, models: Models, precision: str, clip_skip: int = 1, cache: Path | None = None) -> None:
@@ -54,24 +56,24 @@ class TextStates:
     @property
     def most(self) -> int:
         """So many captions can be kept ready, in RAM or on the disk."""
-        return max(1, (_RAM_BYTES if self._cache is None else _DISK_BYTES) // self._state_bytes(on_disk=True))
+        return max(1, (_RAM_BYTES if self._cache is None else _DISK_BYTES) // self._state_bytes())
 
     @property
     def tokens(self) -> int:
         """Rows of a caption's states: its tokens, the beginning and the end."""
         return self._models.prompt_tokens + 2
 
-    def _state_bytes(self, on_disk: bool) -> int:
+    def _state_bytes(self) -> int:
         """Size of one caption's states, without the pooled one, which is small."""
         widths = [int(self._models.source.configs[part]["hidden_size"]) for part in self._models.text_parts]
-        return self.tokens * sum(widths) * (_stored(self._precision).itemsize if on_disk else 4)
+        return self.tokens * sum(widths) * DTYPES[self._precision].itemsize
 
     def prepare(self, captions: Collection[str], stop: Callable[[], bool] = lambda: False) -> Iterator[ev.Event]:
         """Encode all captions that will come and let go of the text encoder. Raises Stopped when stop() says so."""
         texts = sorted(set(captions))
         if not texts:
             return
-        if self._state_bytes(on_disk=False) * len(texts) > _RAM_BYTES:
+        if self._state_bytes() * len(texts) > _RAM_BYTES:
             if self._cache is None:
                 return
             self._open_disk()
@@ -108,26 +110,26 @@ class TextStates:
     def _write(self, text: str, state: Conditioning) -> None:
         if self._disk is not None:
             for name, tensor in state.items():
-                self._disk.put(_key(text, _NAMES.index(name)), tensor.to(_stored(self._precision)))
+                self._disk.put(_key(text, _NAMES.index(name)), tensor)
 
     def _read(self, text: str) -> Conditioning | None:
-        """The states on the disk; what the encoder computed in 16 bits loses nothing by being kept so."""
+        """The states on the disk."""
         if self._disk is None or _key(text, 0) not in self._disk:
             return None
         keys = [(name, _key(text, number)) for number, name in enumerate(_NAMES)]
-        return {name: self._disk.get(key).float() for name, key in keys if key in self._disk}
+        return {name: self._disk.get(key) for name, key in keys if key in self._disk}
 
     def adopt(self, text: str, state: Mapping[str, torch.Tensor]) -> None:
         """Take over the states of a caption that another program computed."""
         self._open_disk()
-        kept = {name: state[name].float() for name in _NAMES if name in state}
+        kept = self._narrow({name: state[name] for name in _NAMES if name in state})
         self._keep(text, kept)
         self._write(text, kept)
 
     # -- asked for --------------------------------------------------------------------------------------------
 
     def get(self, captions: list[str]) -> Conditioning:
-        """Conditioning of a batch of captions, on the models' device."""
+        """Conditioning of a batch of captions, float32 on the models' device."""
         for caption in dict.fromkeys(captions):
             if caption not in self._kept and (state := self._read(caption)) is not None:
                 self._keep(caption, state)
@@ -143,7 +145,7 @@ class TextStates:
         for caption, state in fresh.items():
             self._keep(caption, state)
         device = self._models.device
-        return {name: torch.stack([state[name] for state in found]).to(device) for name in found[0]}
+        return {name: torch.stack([state[name] for state in found]).to(device).float() for name in found[0]}
 
     def _keep(self, caption: str, state: Conditioning) -> None:
         if caption in self._kept:
@@ -162,8 +164,12 @@ class TextStates:
         found = []
         for start in range(0, len(captions), together):
             batch = captions[start : start + together]
-            found += split(encode(self._models, batch, self._precision, self._clip_skip))
+            found += split(self._narrow(encode(self._models, batch, self._precision, self._clip_skip)))
         return found
+
+    def _narrow(self, states: Conditioning) -> Conditioning:
+        """States in the precision in which they are kept."""
+        return {name: tensor.to(DTYPES[self._precision]) for name, tensor in states.items()}
 
 
 def _size(state: Conditioning) -> int:
@@ -188,11 +194,6 @@ def _key(text: str, number: int) -> Key:
     """The name of one of a caption's states in the store."""
     digest = xxhash.xxh3_128_intdigest(f"{number}/{text}".encode())
     return digest >> 64, digest & (2**64 - 1)
-
-
-def _stored(precision: str) -> torch.dtype:
-    """The type in which states are kept: that of the arithmetic, to which the UNet rounds them anyway."""
-    return DTYPES[precision]
 
 
 def texts_to_come(dataset: Dataset, prompts: Collection[str], most: int) -> set[str] | None:
