@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import psutil
 import pytest
 from PySide6.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
 from PySide6.QtGui import QDropEvent
@@ -21,6 +20,7 @@ from gui.pages.dataset import DatasetPage
 from gui.widgets.index_reader import PAGE
 from gui.widgets.picture_views import Tile, View
 from gui.widgets.thumbnail_grid import ThumbnailGrid
+from tests.fixtures.processes import reader_processes
 from tests.gui.dataset_pages import look, shown_page, some_pictures, wait_for
 
 
@@ -106,19 +106,14 @@ def test_tokens_are_counted_and_what_is_cut_off_is_marked(qtbot, page: DatasetPa
     look(qtbot, page, pictures)
     page.grid.select(1)
     qtbot.waitUntil(lambda: page.captions.tags.tokens.text() == "5 tokens", timeout=20_000)
-    assert counters() == 1  # the window itself builds no tokenizer: it would stand still meanwhile
+    assert len(reader_processes()) == 1  # the window itself builds no tokenizer: it would stand still meanwhile
     page.captions.tags.set_text("cat, " * 60)
     qtbot.waitUntil(lambda: "75 are read" in page.captions.tags.tokens.text(), timeout=10_000)
     (mark,) = page.captions.tags.edit.extraSelections()
     assert mark.cursor.selectionEnd() >= 295 and "cat" in mark.cursor.selectedText()
     qtbot.waitUntil(lambda: "line-through" in page.captions.draws.texts.text(), timeout=10_000)
     page.closed()
-    assert counters() == 0
-
-
-def counters() -> int:
-    """Processes that count tokens, or read pictures."""
-    return sum("core.data.readers" in child.cmdline() for child in psutil.Process().children())
+    assert not reader_processes()
 
 
 def test_ten_draws_show_what_the_model_will_read(qtbot, page: DatasetPage, pictures: Path) -> None:
