@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
 #: Relative differences below this are called none.
 _NOTHING = 5e-4
+#: A fall of more % of the loss is told for fewer steps.
+_MOST_FORETOLD = 50
 
 
 def sentences(verdict: Verdict) -> list[str]:
@@ -30,6 +32,10 @@ def loss_words(value: float) -> str:
 
 def _steps(value: float) -> str:
     return f"{value:,.0f}"
+
+
+def _many(steps: int) -> str:
+    return "step" if steps == 1 else f"{steps} steps"
 
 
 def _head(verdict: Verdict) -> str:
@@ -63,14 +69,19 @@ def _head(verdict: Verdict) -> str:
 
 
 def _falling(verdict: Verdict) -> str:
-    """How fast it still falls: as exactly as the measurements tell, so in one digit where they are few and scatter."""
-    fall, error = -(verdict.fall_per_100 or 0), verdict.fall_error or 0
-    share = 100 * fall / (verdict.last_loss or 1)
+    """How fast it still falls: as exactly as the measurements tell, so in one digit where they are few and scatter.
+
+    Per 100 steps, or fewer where the loss would be nearly gone by then: no curve falls on so steeply.
+    """
+    fall, error, steps = -(verdict.fall_per_100 or 0), verdict.fall_error or 0, 100
     sure = 10 * error < fall
+    share = 100 * fall / (verdict.last_loss or 1)
+    while share > _MOST_FORETOLD and steps > 1:
+        fall, share, steps = fall / 10, share / 10, steps // 10
     return (
         f"Still learning: over the last {verdict.fall_points} measurements the loss of the held-out pictures falls by "
         f"{'' if sure else 'about '}{loss_words(fall) if sure else show_rounded(fall, 1)} "
-        f"({show_rounded(share, 2 if sure else 1)} %) per 100 steps. Train longer, there is no minimum yet."
+        f"({show_rounded(share, 2 if sure else 1)} %) per {_many(steps)}. Train longer, there is no minimum yet."
     )
 
 

@@ -46,20 +46,30 @@ def parse_number(text: str) -> float:
 
 
 def show_number(value: float) -> str:
-    """Short, and exact to 12 digits: 1e-06 as 1e-6, 1200 as 1,200, 0.5 as 0.5."""
+    """Short, and exact to 12 digits: 1e-06 as 1e-6, 0.0004 as 4e-4, 1200 as 1,200, 0.5 as 0.5."""
     if isinstance(value, int) or (float(value).is_integer() and abs(value) < 1e15):
         return f"{int(value):,}"
     return type_number(value)
 
 
 def type_number(value: float) -> str:
-    """The same as it is typed, without separators: 1200, so that commas can stand between numbers."""
-    return re.sub(r"e([-+])0*(\d)", lambda m: "e" + ("-" if m.group(1) == "-" else "") + m.group(2), f"{value:.12g}")
+    """The same as it is typed, without separators: 1200, so that commas can stand between numbers.
+
+    Numbers below a thousandth are written as people write rates: 2.5e-4.
+    """
+    text = f"{value:.11e}" if 0 < abs(value) < 1e-3 else f"{value:.12g}"
+    mantissa, e, exponent = text.partition("e")
+    return f"{float(mantissa):.12g}e{int(exponent)}" if e else text
 
 
 def show_rounded(value: float, digits: int) -> str:
-    """A number rounded to so many significant digits: 10, not 1e+01."""
+    """A number rounded to so many significant digits: 10, not 1e+01; small ones as 3.1623e-4."""
     return show_number(float(f"{value:.{digits}g}"))
+
+
+def show_share(share: float, digits: int = 0, sign: bool = False) -> str:
+    """A share from 0 to 1 in percent: "14 %", with `digits` behind the point; `sign` writes + before gains."""
+    return f"{100 * share:{'+' if sign else ''}.{digits}f} %"
 
 
 def show_seconds(seconds: float) -> str:
@@ -75,6 +85,14 @@ def show_seconds(seconds: float) -> str:
     if minutes:
         return f"{minutes} min {left:02d} s"
     return f"{left} s"
+
+
+def show_foretold(seconds: float) -> str:
+    """A duration that is still to come, without seconds that nobody can know: "48 min", but "1 min 20 s"."""
+    minutes = round(seconds / 60)
+    if minutes < 10:
+        return show_seconds(seconds)
+    return f"{minutes} min" if minutes < 60 else show_seconds(60 * minutes)
 
 
 def show_bytes(count: float) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 from core import events as ev
 from core.launch import worker_command, worker_environment
 from core.paths import ROOT
-from core.quantities import show_seconds
+from core.quantities import show_foretold
 from core.run_data import RunData
 from core.runs import Kind, Run
 
@@ -130,7 +130,7 @@ def _show_step(data: RunData, started: ev.Started, bar: Bar) -> None:
     left = ""
     if len(speed) and speed.mean() > 0:
         seconds = (started.total_steps - data.last_step) * started.images_per_step / float(speed.mean())
-        left = f", {float(speed.mean()):.1f} img/s, {show_seconds(seconds)} left"
+        left = f", {float(speed.mean()):.1f} img/s, {show_foretold(seconds)} left"
     text = f"step {data.last_step:,}/{started.total_steps:,}, loss {float(loss.mean()):.4f}{left}"
     bar.show(text, data.last_step / max(1, started.total_steps))
 

@@ -13,6 +13,7 @@ from PIL import Image
 
 from core.captioners._words import whole_sentences
 from core.errors import UserError
+from core.quantities import show_share
 from core.schema import Section, opt
 
 #: No captioner looks at more than this; larger pictures would only fill the memory while they wait.
@@ -223,8 +224,8 @@ def _load_model(folder: Path, options: GenerationOptions, device: str) -> tuple[
     absent = sum(weight.numel() for name, weight in model.named_parameters() if name in missing)
     if absent > _MISSING * whole:
         raise UserError(
-            f"{folder}: {absent / whole:.0%} of the model's weights are not in its files under the names that this "
-            "transformers expects, so it would say nonsense. Choose a folder that was converted for transformers."
+            f"{folder}: {show_share(absent / whole)} of the model's weights are not in its files under the names that "
+            "this transformers expects, so it would say nonsense. Choose a folder that was converted for transformers."
         )
     notes = [f"The captioner runs on {'the processor' if place.type == 'cpu' else torch.cuda.get_device_name(place)}."]
     return model.to(place).eval(), notes

@@ -11,7 +11,7 @@ from core import presets
 from core.commands.train import preset_path
 from core.energy import taken_words
 from core.errors import UserError
-from core.quantities import parse_number, show_bytes, show_number
+from core.quantities import parse_number, show_bytes, show_number, show_share
 
 if TYPE_CHECKING:
     from core.data.report import Report
@@ -96,7 +96,7 @@ def lines(found: Estimate, settings: Settings, card: float | None) -> list[str]:
     where = "GPU" if found.device == "cuda" else "processor"
     each = f" on each of {found.processes} {where}s" if found.processes > 1 else f" on the {where}"
     said = [
-        f"Trained      {found.trained:,} of {found.weights:,} weights, {found.trainable_share:.1%}",
+        f"Trained      {found.trained:,} of {found.weights:,} weights, {show_share(found.trainable_share, 1)}",
         f"Memory       {show_bytes(found.memory.total)}{each}, most of all while {found.memory.phase}",
         *(f"  {name:<18} {show_bytes(count):>10}" for name, count in found.memory.components.items()),
         f"Fits         {', '.join(f'{size} GB: {_yes(does)}' for size, does in found.fits.items())}",

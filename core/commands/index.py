@@ -11,6 +11,7 @@ from core import presets
 from core.data import learning
 from core.data.report import Report, make_report
 from core.data.scanning import open_index, scan
+from core.quantities import show_share
 from core.settings import default_settings
 
 #: How many of a kind are named on the screen; --json has more.
@@ -78,9 +79,9 @@ def _lines(report: Report) -> list[str]:
     found = [f"{report.images:,} pictures, {report.captioned:,} with a caption, {len(report.broken):,} broken"]
     found += [f"  {one['width']:>5} x {one['height']:<5} {one['count']:>9,}" for one in report.buckets]
     found += [
-        f"{report.plan} buckets: {report.cropped_share:.2%} cropped on the mean, mean aspect error "
+        f"{report.plan} buckets: {show_share(report.cropped_share, 2)} cropped on the mean, mean aspect error "
         f"{report.mean_ar_error:.4f}, {report.upscaled:,} enlarged",
-        *_named(report.most_cropped, lambda one: f"{one['share']:.0%} cropped"),
+        *_named(report.most_cropped, lambda one: f"{show_share(one['share'])} cropped"),
         f"{report.train:,} trained on, {report.validation:,} held out; an epoch: {report.uses_per_epoch:,} uses, "
         f"{report.batches_per_epoch:,} batches ({report.short_batches:,} short), {report.steps_per_epoch:,} steps",
         f"captions: {report.without_caption:,} pictures without, {report.caption_problem_count:,} odd, "

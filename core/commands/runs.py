@@ -13,6 +13,7 @@ from typing import Any
 from core import runs as runs_module
 from core.advisor import Verdict, judge_run
 from core.energy import Amount, amount_words, spent, taken_words
+from core.quantities import show_share
 from core.run_data import read_run
 from core.runs import Run
 
@@ -53,7 +54,8 @@ def run(options: argparse.Namespace) -> int:
             print(f"    {words}: {amount_words(Amount(**energy[name]), energy['currency'])}")
     measuring = found["measuring"]
     if measuring["share"] is not None:
-        print(f"the stable loss took {measuring['seconds']:.1f} s, {measuring['share']:.1%} of the time worked")
+        share = show_share(measuring["share"], 1)
+        print(f"the stable loss took {measuring['seconds']:.1f} s, {share} of the time worked")
     for tag, series in found["series"].items():
         first, last, low = (series[k]["value"] for k in ("first", "last", "min"))
         print(f"{tag:<28} {series['points']:>9,} points   {first:.5g} -> {last:.5g}   min {low:.5g}")

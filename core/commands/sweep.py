@@ -16,7 +16,7 @@ from core import paths, presets
 from core.energy import taken_words
 from core.errors import UserError
 from core.launch import worker_environment
-from core.quantities import show_bytes, show_seconds
+from core.quantities import show_bytes, show_foretold
 from core.sweep import cost, file, folder, plan, queue, results
 from core.sweep.folder import SweepFolder
 from core.terminal import Bar
@@ -120,7 +120,7 @@ def cost_lines(found: cost.SweepCost, twins: int = 0) -> list[str]:
         side = f", {found.at_once} at a time" if found.at_once > 1 else ""
         rough = "about " if found.rough else ""
         part = f" (for {found.known} of the runs; the others are unknown)" if found.known < found.runs else ""
-        said.append(f"Time     {rough}{show_seconds(3600 * found.wall_hours)}{side}, by '{found.speed_from}'{part}")
+        said.append(f"Time     {rough}{show_foretold(3600 * found.wall_hours)}{side}, by '{found.speed_from}'{part}")
         if found.kwh is not None:
             taken = taken_words(found.kwh, found.cost, found.co2_grams, found.currency)
             said.append(f"Energy   {rough}{taken}")
@@ -265,7 +265,7 @@ def _cells(row: results.Result) -> tuple[str, ...]:
         shown(row.loss_error, ".5f"),
         shown(row.step, ",.0f"),
         shown(row.images, ",.0f"),
-        "-" if row.rate is None else plan.show_rate(row.rate),
+        "-" if row.rate is None else plan.show_value(row.rate),
         shown(row.kwh, ".3f"),
         shown(row.cost, ".2f"),
         what,

@@ -20,7 +20,7 @@ from core.engine.caption_journal import KEPT, WRITTEN, DoneFile, OwnWords, Repla
 from core.engine.caption_pictures import Beside, Kind, Read, Reader, Target, find, read_beside
 from core.engine.control import Control
 from core.errors import UserError
-from core.quantities import show_seconds
+from core.quantities import show_foretold
 from core.runs import Run
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ class Rate:
         if seconds < 1 or not pictures:
             return ""
         rate = pictures / seconds
-        return f"{rate:,.1f} pictures/s, {show_seconds((total - done) / rate)} left"
+        return f"{rate:,.1f} pictures/s, {show_foretold((total - done) / rate)} left"
 
 
 class Work:

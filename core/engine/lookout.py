@@ -18,6 +18,7 @@ from core.engine.saver import Saver
 from core.engine.stable_loss import Share
 from core.engine.trainer import Trainer
 from core.outlook import epoch_ends
+from core.quantities import show_share
 from core.settings import Settings
 
 
@@ -121,8 +122,8 @@ class Lookout:
         asked, most = budget.share_asked(step, total, worked), budget.share
         now = f"every {budget.steps:,} steps" if budget.steps < total else "at its last step only"
         return (
-            f"Measuring the stable loss every {budget.every:,} steps would take {asked:.0%} of the run's time, more "
-            f"than the {most:.0%} of validation.most_share: for now it is measured {now}. Fewer "
+            f"Measuring the stable loss every {budget.every:,} steps would take {show_share(asked)} of the run's time, "
+            f"more than the {show_share(most)} of validation.most_share: for now it is measured {now}. Fewer "
             "validation.max_pictures or a larger validation.every_steps cost less; validation.most_share=0 is no limit."
         )
 

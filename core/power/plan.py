@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from core.errors import UserError
 from core.power.limits import Card, require_in_range
-from core.quantities import parse_number
+from core.quantities import parse_number, show_share
 
 #: Limits that are tried unless they are named, the least and the default among them.
 _COUNT = 6
@@ -109,6 +109,6 @@ def _compared(name: str, row: Measured, top: Measured, rest_watts: float) -> str
     more = row.images_per_kwh(rest_watts) / max(1e-12, top.images_per_kwh(rest_watts)) - 1
     speed = row.images_per_second / max(1e-12, top.images_per_second)
     return (
-        f"{name}: {row.limit_watts:.0f} W, {more:+.0%} images per kWh at {speed:.0%} of the speed of "
-        f"{top.limit_watts:.0f} W."
+        f"{name}: {row.limit_watts:.0f} W, {show_share(more, sign=True)} images per kWh at {show_share(speed)} of "
+        f"the speed of {top.limit_watts:.0f} W."
     )

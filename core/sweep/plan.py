@@ -276,14 +276,6 @@ def table(found: SweepPlan, sweep: Sweep) -> tuple[list[str], list[list[str]]]:
     return heads, rows
 
 
-def show_rate(value: float) -> str:
-    """A number to 5 digits, small ones as people write rates: 3.1623e-4."""
-    if not 0 < abs(value) < 1e-3:
-        return show_rounded(value, 5)
-    mantissa, exponent = f"{value:.4e}".split("e")
-    return f"{float(mantissa):g}e{int(exponent)}"
-
-
 def show_value(value: Any) -> str:
     """A setting's value in a few letters."""
     if isinstance(value, bool):
@@ -291,7 +283,7 @@ def show_value(value: Any) -> str:
     if isinstance(value, int):
         return f"{value:,}"
     if isinstance(value, float):
-        return show_rate(value)
+        return show_rounded(value, 5)
     if isinstance(value, list):
         return "; ".join(map(show_value, value)) or "none"
     return str(value) or "none"

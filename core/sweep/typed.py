@@ -14,7 +14,7 @@ from core.schema import Entry
 from core.sweep.file import Range, Sweep
 from core.sweep.formulas import Formula, FormulaError
 from core.sweep.options import SweepOptions
-from core.sweep.plan import axis_values, show_rate, show_value
+from core.sweep.plan import axis_values, show_value
 
 Way = Literal["values", "linear", "log", "rule"]
 #: What each way is called.
@@ -52,7 +52,7 @@ def can_vary(entry: Entry) -> bool:
 def first_draft(entry: Entry, value: Any) -> Draft:
     """What stands there when a setting is added: rates around the present one, else the present value."""
     if entry.kind == "float" and entry.option.editor == "log" and value:
-        return Draft(entry.key, "log", show_value(value), show_rate(value / 4), show_rate(value * 4))
+        return Draft(entry.key, "log", show_value(value), show_value(value / 4), show_value(value * 4))
     if entry.kind == "bool":
         return Draft(entry.key, text="off, on")
     return Draft(entry.key, text=_plain(entry, value))

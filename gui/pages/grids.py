@@ -14,7 +14,7 @@ from PySide6.QtWidgets import QComboBox, QFrame, QSplitter, QStackedLayout, QVBo
 
 from core import grid, grid_job, runs
 from core.errors import UserError
-from core.quantities import show_seconds
+from core.quantities import show_foretold
 from core.runs import Run
 from core.settings import Settings
 from gui.context import Context
@@ -277,7 +277,7 @@ class GridsPage(Page):
         self._pace = self.job_view.seconds_a_picture() or self._pace
         if self._pace is None or self.plan is None:
             return "The time is known once a first grid was made."
-        return f"About {show_seconds(max(1, self._pace * len(self.plan)))}, by the pace of the last grid."
+        return f"About {show_foretold(max(1, self._pace * len(self.plan)))}, by the pace of the last grid."
 
     # -- jobs -------------------------------------------------------------------------------------------------
 

@@ -8,6 +8,7 @@ from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QWidget
 
 from core.data.picture_filter import PictureFilter
+from core.quantities import show_share
 from gui.widgets.basics import Scroller, button, card, label, row
 from gui.widgets.bucket_chart import BucketChart, bucket_words
 from gui.widgets.fact_lines import Fact, FactLines
@@ -40,7 +41,7 @@ def fate_facts(report: Any) -> list[Fact]:
     facts = [
         _fact("Left out, broken", broken, "Files that cannot be read.", "broken"),
         _fact("Left out otherwise", others, f"{reasons or 'Nothing'}.", "too small"),
-        ("Cut off on average", f"{report.cropped_share:.1%}", "Mean share that the bucket cuts off.", None),
+        ("Cut off on average", show_share(report.cropped_share, 1), "Mean share that the bucket cuts off.", None),
         _fact("Cropped", report.cropped, "They lose more than 1 % of their pixels.", "cropped"),
         _fact("Enlarged", report.upscaled, "Smaller than their bucket.", "enlarged"),
         _fact("Without caption", report.without_caption, "Neither a .txt nor a .caption file.", "no caption"),

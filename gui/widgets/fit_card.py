@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from PySide6.QtCore import Qt, QTimer
 from PySide6.QtWidgets import QGridLayout, QLabel, QVBoxLayout, QWidget
 
-from core.quantities import show_bytes, show_seconds
+from core.quantities import show_bytes, show_foretold, show_share
 from gui.widgets.background import Background
 from gui.widgets.basics import card, label, row, set_property
 from gui.widgets.facts import Facts
@@ -157,10 +157,10 @@ def estimate_rows(found: Estimate, currency: str) -> list[tuple[str, str, str]]:
     unknown = "Known when a run with this model and method was made here."
     speed = f"By the speed of '{found.speed_from}'." if found.speed_from else unknown
     return [
-        ("Trained weights", f"{found.trainable_share:.1%}", f"{found.trained:,} of {found.weights:,}."),
+        ("Trained weights", show_share(found.trainable_share, 1), f"{found.trained:,} of {found.weights:,}."),
         ("RAM", show_bytes(found.ram_bytes), "Of the whole computer, while the run works."),
         ("Disk", show_bytes(found.disk_bytes), "Encoded pictures, checkpoints, and the state for a resume."),
-        ("Time", "—" if found.hours is None else show_seconds(found.hours * 3600), speed),
+        ("Time", "—" if found.hours is None else show_foretold(found.hours * 3600), speed),
         ("Energy", "—" if found.kwh is None else f"{found.kwh:.2f} kWh", speed),
         ("Cost", "—" if found.cost is None else f"{found.cost:.2f} {currency}", "Energy times its price."),
         *([("CO2", co2_words(found.co2_grams), "Energy times its CO2 per kWh.")] if found.co2_grams else []),

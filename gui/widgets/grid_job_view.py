@@ -10,7 +10,7 @@ from PySide6.QtWidgets import QFrame, QHBoxLayout, QProgressBar, QTabBar, QVBoxL
 from core import grid_job
 from core.errors import UserError
 from core.events import Cell
-from core.quantities import show_seconds
+from core.quantities import show_foretold
 from core.runs import Run
 from gui.run_state import RunState
 from gui.widgets.basics import button, label, row, set_property, tool
@@ -214,7 +214,7 @@ class GridJobView(QFrame):
         if not done:
             progress = state.data.progress
             return f"{words} · {'loading the model' if progress is None else progress.text or 'getting ready'}"
-        return f"{words} · {show_seconds(pace * (total - done))} left" if pace else words
+        return f"{words} · {show_foretold(pace * (total - done))} left" if pace else words
 
     def _frame(self, cell: Cell | None) -> None:
         self.panel.show_text(cell.parameters if cell is not None else "")

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from core.data.duplicates import several
 from core.data.picture_filter import STRONG_CROP, Facts, PictureFilter
+from core.quantities import show_share
 
 if TYPE_CHECKING:
     from core.data.columns import Columns
@@ -119,7 +120,7 @@ class Marker:
             fits = facts.fits.part(rows)
             for found, cropped, enlarged in zip(marks, fits.cropped_share(), fits.enlarged(), strict=True):
                 if cropped > STRONG_CROP:
-                    found.append(Mark("crop", "warn", f"{cropped:.0%} of it is cropped"))
+                    found.append(Mark("crop", "warn", f"{show_share(cropped)} of it is cropped"))
                 found += [ENLARGED] if enlarged else []
         if facts.part is not None:
             for found, part in zip(marks, facts.part[rows].tolist(), strict=True):

@@ -12,6 +12,7 @@ from PySide6.QtGui import QKeyEvent, QMouseEvent
 from PySide6.QtWidgets import QFrame, QHBoxLayout
 
 from core.data.picture_filter import STRONG_CROP, PictureFilter
+from core.quantities import show_share
 from gui.widgets.basics import IconLabel, Item, Scroller, button, card, column, label, row
 from gui.widgets.picture_box import PictureBox
 
@@ -70,7 +71,7 @@ def groups_of(report: Any) -> list[Group]:
             "dim",
             len(cropped),
             PictureFilter(problem="strongly cropped"),
-            [(one["path"], f"{one['share']:.0%} of it is cropped") for one in cropped],
+            [(one["path"], f"{show_share(one['share'])} of it is cropped") for one in cropped],
         ),
     ]
     return [group for group in found if group.count]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from PySide6.QtWidgets import QFrame, QProgressBar, QVBoxLayout
 
-from core.quantities import show_seconds
+from core.quantities import show_foretold, show_seconds
 from core.run_data import RunData
 from gui.run_state import RunState
 from gui.widgets.basics import IconLabel, label, row, set_property
@@ -86,7 +86,7 @@ def time_words(state: RunState) -> str:
     parts = [f"{show_seconds(state.data.seconds)} worked"] if state.data.seconds else []
     left = state.seconds_left
     if left is not None and state.state == "running":
-        parts.append(f"{show_seconds(left)} left")
+        parts.append(f"{show_foretold(left)} left")
     return " · ".join(parts)
 
 

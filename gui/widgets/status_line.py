@@ -44,7 +44,7 @@ def state_words(state: str) -> str:
 
 def progress_words(data: RunData, state: str, seconds_left: float | None = None) -> str:
     """Step, speed and time left of a run, or the phase it is in."""
-    from core.quantities import show_seconds
+    from core.quantities import show_foretold
 
     parts = []
     if data.progress is not None and state == "running":
@@ -62,7 +62,7 @@ def progress_words(data: RunData, state: str, seconds_left: float | None = None)
         if len(speed):
             parts.append(f"{float(speed.mean()):.1f} img/s")
         if seconds_left is not None:
-            parts.append(f"{show_seconds(seconds_left)} left")
+            parts.append(f"{show_foretold(seconds_left)} left")
     return " · ".join(parts)
 
 

@@ -286,7 +286,7 @@ def _plan(sweep: Sweep, settings: Any, pictures: int | None) -> Any:
 def fact_rows(cost: SweepCost, twins: int) -> list[tuple[str, str, str]]:
     """What the sweep takes."""
     from core.energy import taken_words
-    from core.quantities import show_bytes, show_number, show_seconds
+    from core.quantities import show_bytes, show_foretold, show_number
 
     repeats = f"; {twins} that would repeat others are left out" if twins else ""
     rows = [("Runs", f"{cost.runs}{repeats}", "Each becomes a run of its own.")]
@@ -299,7 +299,7 @@ def fact_rows(cost: SweepCost, twins: int) -> list[tuple[str, str, str]]:
         rows.append(("Time", unknown, "Nothing is made up: the first run tells."))
     else:
         side = f", {cost.at_once} at a time" if cost.at_once > 1 else ""
-        rows.append(("Time", f"{about}{show_seconds(3600 * cost.wall_hours)}{side}{some}", f"By '{cost.speed_from}'."))
+        rows.append(("Time", f"{about}{show_foretold(3600 * cost.wall_hours)}{side}{some}", f"By '{cost.speed_from}'."))
     if cost.kwh is not None:
         taken = taken_words(cost.kwh, cost.cost, cost.co2_grams, cost.currency)
         rows.append(("Energy", f"{about}{taken}", "By the power that earlier runs drew."))

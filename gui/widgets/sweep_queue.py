@@ -149,11 +149,11 @@ class SweepQueue(QWidget):
 
     def _left(self) -> str:
         """How long it will take yet, while it is at work."""
-        from core.quantities import show_seconds
+        from core.quantities import show_foretold
         from core.sweep.results import hours_left
 
         left = hours_left(self.folder.plan, self.rows) if self.folder is not None and self._state == "running" else None
-        return f", about {show_seconds(3600 * left)} left" if left else ""
+        return f", about {show_foretold(3600 * left)} left" if left else ""
 
     def _tell(self, text: str) -> None:
         self.problem.setText(text)
@@ -284,7 +284,7 @@ def best_words(rows: Sequence[Result]) -> str:
 
 def _cells(place: int, one: Result) -> list[str]:
     """A run as a row of the table."""
-    from core.sweep.plan import show_rate
+    from core.sweep.plan import show_value
 
     def shown(value: float | None, form: str) -> str:
         return "" if value is None else format(value, form)
@@ -301,7 +301,7 @@ def _cells(place: int, one: Result) -> list[str]:
         shown(one.loss, ".5f") + error,
         shown(one.step, ",.0f"),
         shown(one.images, ",.0f"),
-        "" if one.rate is None else show_rate(one.rate),
+        "" if one.rate is None else show_value(one.rate),
         shown(one.kwh, ".3f"),
         cost,
     ]

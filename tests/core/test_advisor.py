@@ -82,7 +82,9 @@ def test_a_fall_is_told_as_exactly_as_it_is_known() -> None:
     assert few.fall_per_100 is not None and f"falls by about {-few.fall_per_100:.1g} (" in said(few)
     assert "over the last 5 measurements" in said(few)
     steep = replace(few, fall_per_100=-0.0301, last_loss=0.2, fall_error=0.01)  # 15 %, in one digit
-    assert "falls by about 0.03 (20 %)" in said(steep)
+    assert "falls by about 0.03 (20 %) per 100 steps" in said(steep)
+    assert "falls by about 0.02 (8 %) per 10 steps" in said(replace(steep, fall_per_100=-0.16, fall_error=0.05))
+    assert "falls by about 0.03 (20 %) per step" in said(replace(steep, fall_per_100=-3.01, fall_error=1.0))
 
 
 def test_it_settled() -> None:

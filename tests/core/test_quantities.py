@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.quantities import parse_number, show_bytes, show_number, show_rounded, show_seconds
+from core.quantities import parse_number, show_bytes, show_foretold, show_number, show_rounded, show_seconds, show_share
 
 
 @pytest.mark.parametrize(
@@ -41,7 +41,18 @@ def test_what_is_no_number(text: str) -> None:
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(1e-6, "1e-6"), (1200, "1,200"), (0.5, "0.5"), (2.0, "2"), (1.5e-12, "1.5e-12"), (-3, "-3"), (1e20, "1e20")],
+    [
+        (1e-6, "1e-6"),
+        (1200, "1,200"),
+        (0.5, "0.5"),
+        (2.0, "2"),
+        (1.5e-12, "1.5e-12"),
+        (-3, "-3"),
+        (1e20, "1e20"),
+        (4e-4, "4e-4"),
+        (0.00025, "2.5e-4"),
+        (0.001, "0.001"),
+    ],
 )
 def test_numbers_as_people_read_them(value: float, text: str) -> None:
     assert show_number(value) == text
@@ -71,3 +82,16 @@ def test_bytes(count: float, text: str) -> None:
 def test_rounded_numbers_have_no_exponent_without_need() -> None:
     assert [show_rounded(value, 1) for value in (10.4, 0.0091, 184.0, 1.2e-6)] == ["10", "0.009", "200", "1e-6"]
     assert show_rounded(1234.5, 3) == "1,230"
+
+
+def test_shares() -> None:
+    assert [show_share(0.136), show_share(0.631, 1), show_share(0, 1)] == ["14 %", "63.1 %", "0.0 %"]
+    assert [show_share(0.5, sign=True), show_share(-0.049, sign=True)] == ["+50 %", "-5 %"]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(80, "1 min 20 s"), (569, "9 min 29 s"), (571, "10 min"), (2886, "48 min"), (3590, "1 h 00 min")],
+)
+def test_what_is_foretold_has_no_needless_seconds(seconds: float, text: str) -> None:
+    assert show_foretold(seconds) == text

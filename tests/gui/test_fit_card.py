@@ -21,7 +21,7 @@ def test_it_shows_share_memory_verdict_and_savings(qtbot: QtBot) -> None:
     qtbot.addWidget(shown)
     shown.ask(made(model__family="sdxl", training__method="part", part__blocks=["mid", "up 0"]), None, None, None)
     qtbot.waitUntil(lambda: bool(shown.savings.text()), timeout=20_000)
-    assert shown.facts.texts()["Trained weights"] == "63.1%"
+    assert shown.facts.texts()["Trained weights"] == "63.1 %"
     assert "optimizer states" in shown.bar.toolTip() and "GiB" in shown.total.text()
     assert shown.chips["8"].text() == "8 ✕" and shown.chips["48"].text() == "48 ✓"
     assert "Optimizer adamw8bit: −9.0 GiB" in shown.savings.text()

@@ -23,7 +23,7 @@ def rows(**changes: Any) -> dict[str, str]:
 
 def test_a_scaled_rate_is_shown() -> None:
     assert rows(training__rate_scaling="sqrt")["Learning rate"] == "6e-5"
-    assert rows(training__rate_scaling="linear")["Learning rate"] == "0.00036"
+    assert rows(training__rate_scaling="linear")["Learning rate"] == "3.6e-4"
 
 
 def test_a_rate_that_is_as_set_is_not_repeated() -> None:

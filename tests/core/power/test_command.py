@@ -40,7 +40,7 @@ def test_limits_are_listed_with_what_was_measured(capsys: Capture) -> None:
     assert "GPU 0  NVIDIA GeForce RTX 3090: 280 W of 350 W by default, 100 to 400 W possible\n" in said
     assert "'foxes', with 20 W for the rest of the machine" in said and "GPU 1  " in said
     assert "200 W        2.00      180 W            36,000" in said
-    assert "Most images for a kWh: 200 W, +55% images per kWh at 91% of the speed of 350 W." in said
+    assert "Most images for a kWh: 200 W, +55 % images per kWh at 91 % of the speed of 350 W." in said
     assert command(FakeCards(2, limit=280_000), "--list", "--json") == 0
     first, second = json.loads(capsys.readouterr().out)["gpus"]
     assert (first["limit_watts"], second["measured"]) == (280, None)
@@ -113,7 +113,7 @@ def test_an_estimate_tells_what_was_measured_with_such_a_training(capsys: Captur
     result(name="Other", key="another training")
     assert cli.run(["estimate", "starter", "--json"], {}) == 0
     (row,) = json.loads(capsys.readouterr().out)["power_limits"]
-    assert (row["gpu"], row["best"], row["nearly_free"]) == ("Card", 200, 350) and "+55%" in row["text"]
+    assert (row["gpu"], row["best"], row["nearly_free"]) == ("Card", 200, 350) and "+55 %" in row["text"]
 
 
 def test_a_real_training_under_two_limits(capsys: Capture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -62,10 +62,10 @@ def test_nearly_free_means_at_most_a_twentieth_slower() -> None:
 def test_it_is_told_in_words() -> None:
     assert sentence([]) == "" and sentence(CURVE[:1]).startswith("Only 100 W was measured")
     assert sentence(CURVE, 150) == (
-        "Most images for a kWh: 250 W, +14% images per kWh at 96% of the speed of 350 W. "
+        "Most images for a kWh: 250 W, +14 % images per kWh at 96 % of the speed of 350 W. "
         "The card alone would be best at 150 W."
     )
-    assert "Nearly free of loss: 250 W, +24% images per kWh" in sentence(CURVE)
+    assert "Nearly free of loss: 250 W, +24 % images per kWh" in sentence(CURVE)
     assert sentence([Measured(100, 1.0, 100), Measured(200, 3.0, 200)]).startswith(
         "Most images for a kWh: 200 W, the highest limit measured."
     )

@@ -10,7 +10,7 @@ from core import presets
 from core.errors import UserError
 from core.sweep.file import Range, Sweep
 from core.sweep.options import SweepOptions
-from core.sweep.plan import MOST_RUNS, SweepPlan, plan, show_rate, show_value
+from core.sweep.plan import MOST_RUNS, SweepPlan, plan, show_value
 
 GROUND = presets.flat(presets.build({"training.max_steps": 400, "training.learning_rate": 1e-4}, "t"))
 RATE, BATCH, STEPS = "training.learning_rate", "training.batch_size", "training.max_steps"
@@ -132,5 +132,5 @@ def test_names_tell_runs_apart_and_are_folders() -> None:
 
 
 def test_values_in_few_letters() -> None:
-    assert [show_rate(x) for x in (1e-5, 3.16228e-4, 0.0016, 0.5, 0.0)] == ["1e-5", "3.1623e-4", "0.0016", "0.5", "0"]
+    assert [show_value(x) for x in (1e-5, 3.16228e-4, 0.0016, 0.5, 0.0)] == ["1e-5", "3.1623e-4", "0.0016", "0.5", "0"]
     assert [show_value(x) for x in (True, 12000, "x", "", ["a", "b"])] == ["on", "12,000", "x", "none", "a; b"]
