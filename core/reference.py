@@ -7,7 +7,7 @@ from pydantic import BaseModel
 from core import registry
 from core.caption_job import caption_model
 from core.grid import GridSettings
-from core.quantities import show_number
+from core.quantities import show_number, type_number
 from core.schema import Entry, fields, walk
 from core.settings import settings_model
 from core.sweep.options import SweepOptions
@@ -95,4 +95,6 @@ def _show(value: object) -> str:
     """A value as it is written in a preset."""
     if isinstance(value, bool):
         return str(value).lower()
+    if isinstance(value, float):
+        return type_number(value)
     return f'"{value}"' if isinstance(value, str) else str(value)
