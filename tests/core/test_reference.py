@@ -32,7 +32,7 @@ def test_what_is_said_of_an_option() -> None:
 
 def test_the_fields_of_a_list_of_tables_are_said() -> None:
     part = reference().split("### `data.folder_rules`")[1].split("###")[0]
-    assert "- `repeats`: Repeats. How often" in part and "*default `1.0`; at least 0 and at most 100,000.*" in part
+    assert "- `repeats`: Repeats. How often" in part and "*default `1`; at least 0 and at most 100,000.*" in part
     assert "one of `by chance`, `train`, `validation`, `regularisation`" in part
 
 
