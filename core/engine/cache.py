@@ -17,6 +17,7 @@ from core.engine.latent_store import MASK, MEAN, MOMENTS, latent_key, latent_mas
 from core.engine.models import Models, autocast
 from core.engine.shards import Key, ShardStore
 from core.errors import Stopped
+from core.together import encoded_together
 
 #: Pictures whose paths are fetched from the index at once.
 _CHUNK = 1024
@@ -202,11 +203,10 @@ def encode(models: Models, pixels: NDArray[np.uint8], precision: str, kind: int 
     """The VAE's posterior of pixels (b, h, w, 3) uint8, not scaled, float32: its mean (b, 4, h/8, w/8).
 
     MOMENTS: mean and standard deviation, (b, 8, h/8, w/8). fp16 is not used here (the larger VAEs overflow in it); a
-    result that is not finite is encoded again in fp32. On a CPU one by one, so that a latent does not depend on who was
-    beside it: a caching that was cut off goes on with other neighbours.
+    result that is not finite is encoded again in fp32.
     """
     tensor = torch.from_numpy(pixels).to(models.device).permute(0, 3, 1, 2).float() / 127.5 - 1
-    together = len(tensor) if models.device.type != "cpu" else 1
+    together = encoded_together(len(tensor), models.device.type == "cpu")
     return torch.cat([_posterior(models, part, precision, kind) for part in tensor.split(together)])
 
 

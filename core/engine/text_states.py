@@ -20,6 +20,7 @@ from core.data.pictures import PictureError
 from core.engine.models import DTYPES, Models, autocast, fingerprint
 from core.engine.shards import Key, ShardStore
 from core.errors import Stopped
+from core.together import encoded_together
 
 Conditioning = dict[str, torch.Tensor]
 
@@ -158,9 +159,9 @@ class TextStates:
 
     @torch.no_grad()
     def _encode(self, captions: list[str]) -> list[Conditioning]:
-        """States of new captions; on a CPU one by one, so that a state does not depend on who was beside it."""
+        """States of new captions."""
         self._models.load(*self._models.text_parts, "tokenizer")
-        together = len(captions) if self._models.device.type != "cpu" else 1
+        together = encoded_together(len(captions), self._models.device.type == "cpu")
         found = []
         for start in range(0, len(captions), together):
             batch = captions[start : start + together]

@@ -15,7 +15,7 @@ from core.estimate.network import FULL, HALF, Arithmetic
 from core.estimate.step import BUNDLE_WEIGHTS, OWN, Work, decoding_peak, encoding_peak, looking_peak, training_peak
 from core.estimate.tape import ACTIVATIONS, CASTS, GRADIENTS
 from core.settings import Settings
-from core.together import decoded_together, drawn_together, measured_together
+from core.together import decoded_together, drawn_together, encoded_together, measured_together
 
 #: Weights that DeepSpeed exchanges at once (core/engine/zero.py tells it so); its own default takes 1 GB.
 ZERO_BUCKET_WEIGHTS = 50_000_000
@@ -238,7 +238,8 @@ def _caching(settings: Settings, anatomy: Anatomy) -> Memory:
     how = _vae_arithmetic(settings)
     side = _tile(settings, anatomy, settings.data.resolution)
     parts = Counter({VAE: _vae_bytes(anatomy)})
-    parts[ACTIVATIONS] = encoding_peak(anatomy, settings.hardware.encode_batch, side, side, how)
+    together = encoded_together(settings.hardware.encode_batch, not is_cuda(settings))
+    parts[ACTIVATIONS] = encoding_peak(anatomy, together, side, side, how)
     return _with_overhead("caching", parts, how)
 
 

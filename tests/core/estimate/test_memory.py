@@ -142,6 +142,16 @@ def test_phases_of_a_run() -> None:
     assert phases(tiles, anatomy)[1].total < phases(made(data__resolution=2048), anatomy)[1].total / 3
 
 
+def test_a_processor_encodes_one_picture_at_a_time() -> None:
+    def caching(**values: Any) -> int:
+        found = phases(made(**values), open_anatomy("", "sd15"))
+        return next(memory for memory in found if memory.phase == "caching").components["activations"]
+
+    on_cpu = [caching(hardware__device="cpu", hardware__encode_batch=count) for count in (1, 8)]
+    on_gpu = [caching(hardware__encode_batch=count) for count in (1, 8)]
+    assert on_cpu[0] == on_cpu[1] and on_gpu[1] > 5 * on_gpu[0]
+
+
 def test_samples_count_with_their_size_and_number() -> None:
     """Without a size of their own they have the training's resolution; large ones are decoded one by one."""
 
