@@ -1,4 +1,4 @@
-"""How many pictures go through a model at once where nobody can choose it: the engine does so, the estimate counts it."""
+"""How many pictures go through a model at once: the engine does so, the estimate counts it."""
 
 from __future__ import annotations
 

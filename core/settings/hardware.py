@@ -97,8 +97,8 @@ class HardwareSettings(Section):
     encode_batch: int = opt(
         8,
         label="Pictures encoded at once",
-        help="Batch size of the VAE while caching. Lower it if caching runs out of memory. On the processor pictures are "
-        "encoded one by one, so that a run that was cut off goes on to the bit.",
+        help="Batch size of the VAE while caching. Lower it if caching runs out of memory. On the processor pictures "
+        "are encoded one by one, so that a run that was cut off goes on to the bit.",
         unit="pictures",
         ge=1,
         le=512,
