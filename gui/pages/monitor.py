@@ -36,6 +36,8 @@ _PACES = ((50_000, 100), (300_000, 300), (10**12, 600))
 
 #: Milliseconds before a drawing, in which the window answers.
 _TURN_MS = 10
+#: So long after a click the samples are kept in view while cards above them are still laid out.
+_BRING_MS = 500
 
 _SHORT_NAMES = {"unet": "UNet", "text_encoder": "TE", "text_encoder_2": "TE 2"}
 
@@ -180,6 +182,7 @@ class MonitorPage(Page):
         self._draw_timer.timeout.connect(self._draw)
         self._rest_timer = QTimer(self, singleShot=True, interval=2 * _TURN_MS)
         self._rest_timer.timeout.connect(self._draw_rest)
+        self._bring_timer = QTimer(self, singleShot=True, interval=_BRING_MS)
         self._lay_out()
         self._connect()
         self._show_run(context.run)
@@ -232,6 +235,7 @@ class MonitorPage(Page):
         self.notes.failed.connect(lambda text: self.context.note.emit(text, "error"))
         self.context.run_changed.connect(self._show_run)
         self.context.point_requested.connect(self._show_point)
+        self.area.verticalScrollBar().rangeChanged.connect(lambda *_: QTimer.singleShot(0, self._show_film))
         self.log.head.toggled.connect(lambda _: self._draw_rest())
 
     def primary_actions(self) -> list[QWidget]:
@@ -350,12 +354,14 @@ class MonitorPage(Page):
             self.context.point_requested.emit(round(min(max(step, 0), self._run.data.last_step)))
 
     def _show_point(self, step: int) -> None:
-        """Frame the samples near a step, and bring them into view once they have their places."""
+        """Frame the samples near a step, and keep them in view until all cards have found their places."""
         self.film.pin(step)
+        self._bring_timer.start()
         QTimer.singleShot(0, self._show_film)
 
     def _show_film(self) -> None:
-        self.area.ensureWidgetVisible(self.film, 0, 8)
+        if self._bring_timer.isActive():
+            self.area.ensureWidgetVisible(self.film, 0, 8)
 
     def _bookmark(self, step: int, text: str) -> None:
         self.notes.bookmark(step, text)

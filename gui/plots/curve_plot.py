@@ -262,7 +262,10 @@ class CurvePlot(CardPlot):
         dots.setData(x if few else _NONE, y if few else _NONE)
 
     def _fit(self, drawn: dict[str, tuple[Floats, Floats]]) -> tuple[float, float]:
-        """The y range: the bold curves fill the plot, a noisy one may leave it; alone it is fitted but for spikes."""
+        """The y range: the bold curves fill the plot, a noisy one may leave it; alone it is fitted but for spikes.
+
+        No room is left below zero for values that are all above it.
+        """
         known = {key: y[np.isfinite(y)] for key, (_, y) in drawn.items()}
         bold = [y for key, y in known.items() if len(y) and not self.series[key].noisy]
         noisy = [y for key, y in known.items() if len(y) and self.series[key].noisy]
@@ -272,9 +275,9 @@ class CurvePlot(CardPlot):
         ranges = [inner_range(y, cut) for y in bold or noisy]
         low, high = min(one for one, _ in ranges), max(other for _, other in ranges)
         span = (high - low) or max(abs(high), 1e-6) * 0.2
-        if not noisy or not bold:
-            return low - 0.1 * span, high + 0.1 * span
-        return low - _ROOM_BELOW * span, high + _ROOM_ABOVE * span
+        below, above = (_ROOM_BELOW, _ROOM_ABOVE) if noisy and bold else (0.1, 0.1)
+        bottom = low - below * span
+        return max(0.0, bottom) if low > 0 and not self._log else bottom, high + above * span
 
     def _show_cursor(self) -> None:
         if self.plotItem is None:
