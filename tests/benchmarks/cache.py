@@ -2,7 +2,8 @@
 
 Filling is measured with a VAE of SD 1.5's size (random weights) at 256 pixels. Here pictures are decoded on the cores
 that the VAE computes on, so its own rate, with the pixels at hand, can be reached only where decoding is little work
-beside it; with the starter's small VAE, told as well, it is half as much as the VAE's.
+beside it; with the starter's small VAE, told as well, it is half as much as the VAE's. What it costs that a processor
+encodes pictures one by one, for the sake of the same bits, is measured beside encoding them together.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
+from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -29,7 +32,7 @@ from core.engine.prepare import index_folders
 from core.engine.shards import ShardStore, verify, write_shard
 from core.paths import ROOT
 from core.settings import Settings
-from tests.benchmarks.common import Figure
+from tests.benchmarks.common import Figure, at_most
 
 _LATENTS, _SHARD = 16_384, 512
 #: Pictures and their side in pixels: for a VAE of real size, and for the starter's.
@@ -58,7 +61,28 @@ def run() -> dict[str, Figure]:
         "caching": Figure(round(real.of_alone, 3), "of the VAE's rate alone", ">= 0.9", real.of_alone >= 0.9),
         "vae_alone": Figure(round(real.alone, 2), "pictures/s", "-", True),
         "caching_small": Figure(round(small.of_alone, 3), "of the starter VAE's rate alone", "-", True),
+        "one_by_one": at_most(_one_by_one(), 1.1, "of the time of eight together", 2),
     }
+
+
+def _one_by_one() -> float:
+    """Encoding pictures one by one, as it is done on a processor, against all together; medians of turns."""
+    count, side = 8, _REAL[1]
+    pixels = np.random.default_rng(0).integers(0, 255, (count, side, side, 3), dtype=np.uint8)
+    models = open_models(_settings(Path(), side), torch.device("cpu"))
+    models.vae = AutoencoderKL(**_VAE).requires_grad_(False).eval()
+
+    def seconds() -> float:
+        began = time.perf_counter()
+        encode(models, pixels, "bf16")
+        return time.perf_counter() - began
+
+    alone, together = [], []
+    for _ in range(4):  # the first turn only warms up
+        alone.append(seconds())
+        with patch("core.engine.cache.encoded_together", lambda asked, on_cpu: asked):
+            together.append(seconds())
+    return median(alone[1:]) / median(together[1:])
 
 
 def _reading(folder: Path) -> tuple[float, float]:
