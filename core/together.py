@@ -12,8 +12,8 @@ _PIXELS = 512 * 512
 def encoded_together(asked: int, on_cpu: bool) -> int:
     """Pictures or captions in one batch of the VAE or a text encoder.
 
-    On a CPU one by one: the last bits of a result depend on who was beside it, and a run that was cut off goes on with
-    other neighbours. It is faster there, too, but for the smallest pictures.
+    On a CPU one by one: the last bits of a result depend on who was beside it, and what a damaged or half-filled cache
+    lacks is made with other neighbours. It is faster there, too, but for the smallest pictures.
     """
     return 1 if on_cpu else asked
 

@@ -98,7 +98,7 @@ class HardwareSettings(Section):
         8,
         label="Pictures encoded at once",
         help="Batch size of the VAE while caching. Lower it if caching runs out of memory. On the processor pictures "
-        "are encoded one by one, so that a run that was cut off goes on to the bit.",
+        "are encoded one by one, so that each gives the same bits whatever is beside it.",
         unit="pictures",
         ge=1,
         le=512,

@@ -112,7 +112,7 @@ def test_a_stop_while_caching_keeps_what_is_encoded(make_settings: Make, tmp_pat
 def test_a_latent_does_not_depend_on_who_was_encoded_beside_it(
     make_settings: Make, tmp_path: Path, precision: str
 ) -> None:
-    # A caching that was cut off goes on with other neighbours, and the run is promised to go on to the bit.
+    # What a damaged or half-filled cache lacks is made with other neighbours; a run is promised to go on to the bit.
     found = []
     for together in (1, 2, 8):
         settings = make_settings(
