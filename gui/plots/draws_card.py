@@ -7,6 +7,7 @@ from typing import ClassVar
 import numpy as np
 from PySide6.QtWidgets import QVBoxLayout, QWidget
 
+from core.quantities import show_share
 from core.run_data import Curve, RunData
 from core.timestep_views import Draws
 from gui.plots.draws_source import DrawsSource
@@ -104,8 +105,7 @@ def _draws_words(draws: Draws, marked: bool) -> str:
     """What the line and the marks are."""
     parts = []
     if draws.fit is not None:
-        share = 100 * max(0.0, draws.fit.r2_log)
-        parts.append(f"line: expected loss, explains {share:.0f} % of the jumps")
+        parts.append(f"line: expected loss, explains {show_share(max(0.0, draws.fit.r2_log))} of the jumps")
     if marked:
         parts.append("diamonds: stable loss at the start and now")
     return "  ·  ".join(parts)
